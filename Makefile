@@ -1,0 +1,140 @@
+# fimd - `make help` lists what there is to do.
+
+BUILD    ?= build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
+PREFIX   ?= /usr/local
+CC       ?= cc
+CFLAGS   ?= -O2 -g
+comma    := ,
+
+# ---- what must be on the machine ------------------------------------------------------------
+
+DEBIAN_TOOLS := gcc make pkg-config git ca-certificates
+DEBIAN_LIBS  := libc6-dev libuv1-dev libcjson-dev libpcre2-dev libutf8proc-dev
+DEBIAN_TEST  := libcmocka-dev
+PKGS         := libuv libcjson libpcre2-8 libutf8proc
+
+# ---- flags ----------------------------------------------------------------------------------
+
+FIMD_VERSION := 0.1.0
+CPPFLAGS += -I. -I$(TS)/include -D_GNU_SOURCE -DFIMD_VERSION=\"$(FIMD_VERSION)\"
+WARN     := -std=c11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+SAN      := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+LDLIBS    = $(PKG_LIBS) -lpthread -ldl -lm
+
+# kernels/cpu/*_avx2.c and the like are compiled for their instruction set and called only
+# where the running CPU has it.
+kernels_flags = -O3 -ffp-contract=off \
+  $(if $(filter %_avx2.c,$1),-mavx2 -mfma -mf16c) \
+  $(if $(filter %_avx512.c,$1),-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512) \
+  $(if $(filter %_amx.c,$1),-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mamx-tile -mamx-int8 -mamx-bf16 -mprefer-vector-width=512)
+
+# ---- sources --------------------------------------------------------------------------------
+
+KERNELS_SRC    := $(wildcard kernels/*.c kernels/cpu/*.c)
+ENGINE_SRC     := $(wildcard engine/*.c)
+COMPLETION_SRC := $(wildcard completion/*.c)
+LSP_SRC        := $(filter-out lsp/main.c,$(wildcard lsp/*.c))
+TEST_SRC       := $(wildcard tests/kernels/test_*.c tests/engine/test_*.c \
+                    tests/completion/test_*.c tests/lsp/test_*.c)
+TEST_TOOL_SRC  := $(wildcard tests/tools/*.c)
+TEST_MJS       := $(wildcard tests/protocol/test_*.mjs)
+
+obj = $(patsubst %.c,$(BUILD)/%.o,$1)
+LIBS := $(BUILD)/liblsp.a $(BUILD)/libcompletion.a $(BUILD)/libengine.a $(BUILD)/libkernels.a \
+        $(BUILD)/libgrammars.a
+TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
+TEST_TOOLS := $(patsubst %.c,$(BUILD)/%,$(TEST_TOOL_SRC))
+
+.DEFAULT_GOAL := all
+.PHONY: all help deps deps-test demo test check bench install clean
+.SECONDARY:
+
+all: deps $(BUILD)/fimd ## build build/fimd (installs what is missing, as root)
+
+help: ## list these targets
+	@echo 'fimd $(FIMD_VERSION): fill-in-the-middle completions from your own machine, over LSP'; echo
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-16s %s\n",$$1,$$2}'
+	@echo; echo '  PREFIX=/usr/local   SANITIZE=address,undefined   CC=$(CC)   CFLAGS="$(CFLAGS)"'
+
+# ---- dependencies ---------------------------------------------------------------------------
+
+# $1: packages. Installs those that are missing where we are root; else names the one command.
+define need_debian
+	@missing=; for p in $1; do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	command -v npm >/dev/null 2>&1 || missing="$$missing nodejs npm"; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing:$$missing"; \
+	    (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) >/tmp/fimd-apt.log 2>&1 \
+	      || { tail -20 /tmp/fimd-apt.log; exit 1; }; \
+	  else echo "fimd needs packages that are not installed. Run:"; echo "  sudo apt-get install -y$$missing"; exit 1; fi; \
+	fi
+endef
+
+# Everything below the Debian packages is made by a second make, so that pkg-config and the
+# grammars are looked at after they were installed.
+deps:
+	$(call need_debian,$(DEBIAN_TOOLS) $(DEBIAN_LIBS))
+
+deps-test: deps
+	$(call need_debian,$(DEBIAN_TEST))
+
+include grammars/grammars.mk
+
+# ---- compile --------------------------------------------------------------------------------
+
+$(BUILD)/kernels/%.o: kernels/%.c | deps
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(WARN) $(SAN) $(call kernels_flags,$<) -MMD -MP -c $< -o $@
+
+$(BUILD)/engine/models/%.o: engine/models/%.S | deps
+	@mkdir -p $(@D)
+	$(CC) -I. -MMD -MP -c $< -o $@
+$(BUILD)/engine/models/embedded.o: engine/models/fimd-mini-31m-q8_0.gguf
+
+$(BUILD)/%.o: %.c | deps grammars-headers
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(WARN) $(SAN) -MMD -MP -c $< -o $@
+
+$(BUILD)/libkernels.a: $(call obj,$(KERNELS_SRC))
+$(BUILD)/libengine.a: $(call obj,$(ENGINE_SRC)) $(BUILD)/engine/models/embedded.o
+$(BUILD)/libcompletion.a: $(call obj,$(COMPLETION_SRC))
+$(BUILD)/liblsp.a: $(call obj,$(LSP_SRC))
+$(BUILD)/lib%.a:
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/fimd: $(BUILD)/lsp/main.o $(LIBS)
+	$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# Tests link what their folder is about and what lies below it, nothing above.
+TEST_LIBS_kernels    := $(BUILD)/libkernels.a
+TEST_LIBS_engine     := $(BUILD)/libengine.a $(BUILD)/libkernels.a
+TEST_LIBS_completion := $(BUILD)/libcompletion.a $(BUILD)/libengine.a $(BUILD)/libkernels.a $(BUILD)/libgrammars.a
+TEST_LIBS_lsp        := $(LIBS)
+TEST_LIBS_tools      := $(LIBS)
+define test_rule
+$$(BUILD)/tests/$1/%: $$(BUILD)/tests/$1/%.o $$(TEST_LIBS_$1) | deps-test
+	$$(CC) $$(CFLAGS) $$(SAN) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS) $$(if $$(filter tools,$1),,-lcmocka)
+endef
+$(foreach m,kernels engine completion lsp tools,$(eval $(call test_rule,$m)))
+
+# ---- run ------------------------------------------------------------------------------------
+
+demo: all ## build and show ghost text in five languages
+	@$(BUILD)/fimd demo
+
+bench: all ## time prefill, decode and the tokenizer on this machine
+	@$(BUILD)/fimd bench
+
+install: all ## install under PREFIX
+	install -Dm755 $(BUILD)/fimd $(DESTDIR)$(PREFIX)/bin/fimd
+
+clean: ## remove build/
+	rm -rf build
+
+include tests/tests.mk
+
+-include $(shell find $(BUILD) -name '*.d' -not -path '*/node_modules/*' 2>/dev/null)

@@ -1,0 +1,179 @@
+/* engine.h - a Qwen2-architecture language model on one device, for fill-in-the-middle.
+ *
+ * The engine knows tokens, a KV cache and a decode loop. It knows nothing of editors, of
+ * JSON-RPC or of syntax (it reads JSON only where a model's own files are JSON).
+ *
+ * Threads: one engine thread, owned by the engine, runs jobs one after another
+ * (engine_post). Sessions are used on that thread only, or by a single-threaded program that
+ * posts no jobs. The tokenizer and engine_info may be used from any thread.
+ *
+ * Errors: functions return 0 or a negative engine_status; where a person will read it, the
+ * words are in err. Nothing here ends the process. */
+#ifndef FIMD_ENGINE_H
+#define FIMD_ENGINE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- status ---------------------------------------------------------------------------- */
+
+typedef enum engine_status {
+  ENGINE_OK = 0,
+  ENGINE_ENOMEM = -1,
+  ENGINE_EINVAL = -2,    /* an argument out of range */
+  ENGINE_ENOTFOUND = -3, /* no such model file or folder */
+  ENGINE_EFORMAT = -4,   /* the model file is not what it should be; err names field and byte */
+  ENGINE_EDEVICE = -5,   /* the device failed */
+  ENGINE_ECANCELLED = -6,
+  ENGINE_ETOOLONG = -7,  /* the prompt does not fit the session's KV cache */
+} engine_status;
+
+const char *engine_strstatus(int status); /* a constant phrase, never NULL */
+
+/* ---- opening --------------------------------------------------------------------------- */
+
+typedef struct engine engine;
+typedef struct engine_session engine_session;
+
+typedef struct engine_options {
+  const char *model;   /* a .gguf file, a Hugging Face folder, or a name like
+                          "Qwen/Qwen2.5-Coder-1.5B" looked up in the usual cache folders.
+                          NULL: the embedded model. Borrowed during the call. */
+  const char *backend; /* "auto" or NULL: cuda if there is one, else cpu; or a kernels name */
+  int threads;         /* CPU threads; 0: one per core */
+  int context;         /* most tokens of a session's KV cache; 0: min(model's, 8192) */
+  int max_batch;       /* most tokens in one step, and so the prefill chunk after which a cancel
+                          is seen; 0: 128 on the CPU, 2048 on a GPU */
+  void (*on_progress)(void *user, double done); /* 0..1 while loading, calling thread; or NULL */
+  void *user;
+} engine_options;
+
+/* Loads the model and starts the engine thread. On failure *out is NULL and err says what is
+ * wrong and, for a missing model, the exact command that downloads it. */
+int engine_open(engine **out, const engine_options *options, char *err, size_t errlen);
+/* Cancels and runs out the posted jobs, joins the thread, frees everything. NULL is a no-op.
+ * Sessions must be deleted before. */
+void engine_close(engine *e);
+
+/* Ids of the special tokens by name, from the model's own vocabulary; -1 where absent. */
+typedef struct engine_special {
+  int32_t endoftext, im_start, im_end;
+  int32_t fim_prefix, fim_middle, fim_suffix, fim_pad;
+  int32_t repo_name, file_sep;
+} engine_special;
+
+typedef struct engine_info {
+  const char *model;   /* name for people, e.g. "fimd-mini-31m" */
+  const char *path;    /* file or folder, or "embedded" */
+  const char *backend; /* e.g. "cpu (avx512-vnni, 2 threads)" */
+  const char *backend_note; /* why "auto" did not take the GPU; "" where it did */
+  const char *types;   /* e.g. "Q8_0" or "Q4_K+Q6_K": the matrices' types */
+  int layers, hidden, heads, kv_heads, head_dim, intermediate, vocab;
+  int64_t parameters;
+  int64_t weight_bytes;
+  int trained_context; /* the model's own limit, tokens */
+  int context;         /* a session's KV cache, tokens */
+  double load_ms;
+  engine_special special;
+} engine_info;
+
+const engine_info *engine_get_info(const engine *e); /* borrowed until close */
+
+/* ---- tokens ---------------------------------------------------------------------------- */
+
+/* Growable array of token ids. Zero-initialise; free with engine_tokens_free. */
+typedef struct engine_tokens {
+  int32_t *ids; /* [n] owned */
+  int n, capacity;
+} engine_tokens;
+
+int engine_tokens_push(engine_tokens *t, int32_t id);
+int engine_tokens_append(engine_tokens *t, const int32_t *ids, int n);
+void engine_tokens_free(engine_tokens *t);
+
+/* Appends the ids of text[len] to out. With parse_special, "<|fim_prefix|>" and the like in
+ * the text become their special ids, as the reference tokenizer does; without it they are
+ * plain text (use that for a user's code). Bytes that are not UTF-8 are kept, byte by byte. */
+int engine_tokenize(const engine *e, const char *text, size_t len, bool parse_special,
+                    engine_tokens *out);
+
+/* The bytes of one token; they may be part of a UTF-8 character. "" for an id out of range.
+ * Special tokens give their name. Borrowed until close. */
+const char *engine_token_text(const engine *e, int32_t id, size_t *len);
+bool engine_token_is_special(const engine *e, int32_t id);
+/* True for endoftext, im_end and every fim_*, repo_name and file_sep token. */
+bool engine_token_is_stop(const engine *e, int32_t id);
+
+/* ---- sessions -------------------------------------------------------------------------- */
+
+/* A session holds one KV cache and the tokens that are in it. */
+int engine_session_new(engine *e, engine_session **out);
+void engine_session_delete(engine_session *s); /* NULL is a no-op */
+
+/* Makes the session hold exactly tokens[n]: keeps the longest common prefix with what is there
+ * and computes the rest, except the last token, which the first decode step takes. *computed
+ * (may be NULL) is how many tokens will have been computed for this prompt, that one included.
+ * cancel (may be NULL) is read between chunks: ENGINE_ECANCELLED leaves a valid, shorter
+ * session. ENGINE_ETOOLONG: n exceeds the context; nothing changed. */
+int engine_session_sync(engine_session *s, const int32_t *tokens, int n,
+                        const atomic_bool *cancel, int *computed);
+
+/* Reads the logits of the last token after engine_session_sync: logits[vocab] (for tests and
+ * tools). Computes that token if it was not yet. */
+int engine_session_logits(engine_session *s, float *logits);
+
+typedef enum engine_stop_reason {
+  ENGINE_STOP_NONE = 0,
+  ENGINE_STOP_TOKEN,     /* the model ended it */
+  ENGINE_STOP_MAX,       /* max_tokens reached */
+  ENGINE_STOP_CALLER,    /* on_tokens asked to stop */
+  ENGINE_STOP_CONTEXT,   /* the KV cache is full */
+  ENGINE_STOP_CANCELLED,
+} engine_stop_reason;
+
+typedef struct engine_generate_params {
+  int max_tokens;
+  float temperature; /* 0: greedy */
+  float top_p;       /* 0 or 1: all; used where temperature > 0 */
+  uint64_t seed;
+  bool ignore_stop;  /* go on through stop tokens, exactly max_tokens */
+} engine_generate_params;
+
+typedef struct engine_generate_result {
+  engine_stop_reason stop;
+  int tokens;          /* generated, the stop token not counted */
+  int steps;           /* forward passes */
+  double first_ms;     /* to the first token */
+  double total_ms;
+} engine_generate_result;
+
+/* Continues the synced tokens. on_tokens gets each step's new tokens (stop tokens excluded
+ * unless ignore_stop) and returns 0 to go on, non-zero to stop after them. cancel is read
+ * before every step. Returns 0, also when stopped or cancelled (see result->stop), or a
+ * negative status. Generated tokens stay in the session. */
+int engine_session_generate(engine_session *s, const engine_generate_params *params,
+                            const atomic_bool *cancel,
+                            int (*on_tokens)(void *user, const int32_t *ids, int n),
+                            void *user, engine_generate_result *result);
+
+/* The tokens whose keys and values are in the cache. Borrowed until the session changes. */
+const int32_t *engine_session_tokens(const engine_session *s, int *n);
+
+/* ---- the engine thread ----------------------------------------------------------------- */
+
+/* A job, embedded in the caller's own struct. The engine owns it from engine_post until run is
+ * entered; run is called exactly once, on the engine thread, also when the job was cancelled
+ * or the engine is closing (cancel is then set). After run is entered the engine does not
+ * touch the job again, so run may free it. */
+typedef struct engine_job engine_job;
+struct engine_job {
+  void (*run)(engine_job *job);
+  atomic_bool cancel; /* any thread may set it */
+  engine_job *next;   /* the engine's own */
+};
+
+void engine_post(engine *e, engine_job *job);
+
+#endif

@@ -1,0 +1,146 @@
+/* forward.c - the Qwen2 forward pass, written once over the op list of kernels.h.
+ *
+ * Per layer: norm + q/k/v + rotary into the cache, attention, output projection onto the
+ * residual, norm + gate/up + SiLU, down projection onto the residual. Then the head, for the
+ * rows that are asked for. Everything that makes it fast is inside the ops. */
+#include "engine/forward.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct forward_layer {
+  kernels_buffer *attn_norm, *qkv_bias, *mlp_norm;
+  kernels_weight *qkv, *o, *gate_up, *down;
+} forward_layer;
+
+struct forward {
+  kernels *k;
+  int n_layers;
+  bool tied;
+  forward_layer *layers; /* [n_layers] owned */
+  kernels_weight *embedding, *head;
+  kernels_buffer *final_norm;
+  kernels_buffer *x, *q, *a, *h; /* activations of the largest batch */
+};
+
+int forward_status(int status) {
+  switch (status) {
+  case KERNELS_OK: return ENGINE_OK;
+  case KERNELS_ENOMEM: return ENGINE_ENOMEM;
+  case KERNELS_EINVAL: return ENGINE_EINVAL;
+  default: return ENGINE_EDEVICE;
+  }
+}
+
+/* ---- loading --------------------------------------------------------------------------- */
+
+static int load_layer(kernels *k, const kernels_shape *s, const model_layer *from,
+                      forward_layer *to) {
+  size_t qkv_rows = (size_t)(s->heads + 2 * s->kv_heads) * (size_t)s->head_dim;
+  const kernels_matrix qkv[3] = {from->q, from->k, from->v};
+  const kernels_matrix gate_up[2] = {from->gate, from->up};
+  int rc;
+  if ((rc = kernels_buffer_new(k, from->attn_norm, (size_t)s->hidden, &to->attn_norm)) ||
+      (rc = kernels_buffer_new(k, from->qkv_bias, qkv_rows, &to->qkv_bias)) ||
+      (rc = kernels_buffer_new(k, from->mlp_norm, (size_t)s->hidden, &to->mlp_norm)) ||
+      (rc = kernels_weight_load(k, qkv, 3, &to->qkv)) || (rc = kernels_weight_load(k, &from->o, 1, &to->o)) ||
+      (rc = kernels_weight_load(k, gate_up, 2, &to->gate_up)) ||
+      (rc = kernels_weight_load(k, &from->down, 1, &to->down)))
+    return rc;
+  return KERNELS_OK;
+}
+
+static int load_activations(forward *f, const kernels_shape *s) {
+  size_t n = (size_t)kernels_max_batch(f->k);
+  size_t attn = (size_t)s->heads * (size_t)s->head_dim;
+  int rc;
+  if ((rc = kernels_buffer_new(f->k, NULL, n * (size_t)s->hidden, &f->x)) ||
+      (rc = kernels_buffer_new(f->k, NULL, n * attn, &f->q)) ||
+      (rc = kernels_buffer_new(f->k, NULL, n * attn, &f->a)) ||
+      (rc = kernels_buffer_new(f->k, NULL, n * (size_t)s->intermediate, &f->h)))
+    return rc;
+  return KERNELS_OK;
+}
+
+int forward_new(forward **out, const model *m, kernels *k,
+                void (*progress)(void *user, double done), void *user, char *err, size_t errlen) {
+  *out = NULL;
+  forward *f = calloc(1, sizeof *f);
+  if (f == NULL) {
+    snprintf(err, errlen, "out of memory");
+    return ENGINE_ENOMEM;
+  }
+  f->k = k;
+  f->n_layers = m->shape.layers;
+  f->tied = m->tied;
+  f->layers = calloc((size_t)f->n_layers, sizeof *f->layers);
+  int rc = f->layers == NULL ? KERNELS_ENOMEM : KERNELS_OK;
+  if (rc == KERNELS_OK) rc = load_activations(f, &m->shape);
+  if (rc == KERNELS_OK) rc = kernels_weight_load(k, &m->embedding, 1, &f->embedding);
+  if (rc == KERNELS_OK && !m->tied) rc = kernels_weight_load(k, &m->head, 1, &f->head);
+  if (rc == KERNELS_OK)
+    rc = kernels_buffer_new(k, m->final_norm, (size_t)m->shape.hidden, &f->final_norm);
+  for (int i = 0; rc == KERNELS_OK && i < f->n_layers; i++) {
+    rc = load_layer(k, &m->shape, &m->layers[i], &f->layers[i]);
+    if (progress != NULL) progress(user, (double)(i + 1) / f->n_layers);
+  }
+  if (rc != KERNELS_OK) {
+    snprintf(err, errlen, "cannot put the model's weights (%.1f GB) on %s: %s",
+             (double)m->weight_bytes / 1e9, kernels_description(k), kernels_strstatus(rc));
+    forward_delete(f);
+    return forward_status(rc);
+  }
+  *out = f;
+  return ENGINE_OK;
+}
+
+void forward_delete(forward *f) {
+  if (f == NULL) return;
+  kernels *k = f->k;
+  for (int i = 0; f->layers != NULL && i < f->n_layers; i++) {
+    forward_layer *l = &f->layers[i];
+    kernels_buffer_free(k, l->attn_norm);
+    kernels_buffer_free(k, l->qkv_bias);
+    kernels_buffer_free(k, l->mlp_norm);
+    kernels_weight_free(k, l->qkv);
+    kernels_weight_free(k, l->o);
+    kernels_weight_free(k, l->gate_up);
+    kernels_weight_free(k, l->down);
+  }
+  free(f->layers);
+  kernels_weight_free(k, f->embedding);
+  kernels_weight_free(k, f->head);
+  kernels_buffer_free(k, f->final_norm);
+  kernels_buffer_free(k, f->x);
+  kernels_buffer_free(k, f->q);
+  kernels_buffer_free(k, f->a);
+  kernels_buffer_free(k, f->h);
+  free(f);
+}
+
+/* ---- a step ---------------------------------------------------------------------------- */
+
+static int issue_ops(forward *f, bool with_head) {
+  kernels *k = f->k;
+  int rc = kernels_embed(k, f->embedding, f->x);
+  for (int i = 0; rc == KERNELS_OK && i < f->n_layers; i++) {
+    const forward_layer *l = &f->layers[i];
+    if ((rc = kernels_qkv(k, i, f->x, l->attn_norm, l->qkv, l->qkv_bias, f->q)) ||
+        (rc = kernels_attend(k, i, f->q, f->a)) || (rc = kernels_project(k, f->a, l->o, f->x)) ||
+        (rc = kernels_gate_up(k, f->x, l->mlp_norm, l->gate_up, f->h)) ||
+        (rc = kernels_project(k, f->h, l->down, f->x)))
+      break;
+  }
+  if (rc == KERNELS_OK && with_head)
+    rc = kernels_head(k, f->x, f->final_norm, f->tied ? f->embedding : f->head);
+  return rc;
+}
+
+int forward_step(forward *f, kernels_cache *cache, const kernels_batch *batch,
+                 kernels_result *result) {
+  int rc = kernels_begin(f->k, cache, batch);
+  if (rc < 0) return forward_status(rc);
+  int ops = rc == 1 ? KERNELS_OK : issue_ops(f, batch->n_out > 0);
+  rc = kernels_end(f->k, result); /* also after a failed op: the step must be closed */
+  return forward_status(ops != KERNELS_OK ? ops : rc);
+}

@@ -1,0 +1,49 @@
+/* model.h - a model's weights, shape and tokenizer as read from its files, private to engine/.
+ *
+ * Files are mapped read-only and matrices borrow from the mapping. Every count, offset, length
+ * and product is checked against the file's size before it is used; errors name the field and
+ * the byte. */
+#ifndef FIMD_ENGINE_MODEL_H
+#define FIMD_ENGINE_MODEL_H
+
+#include "engine/engine.h"
+#include "engine/tokenizer.h"
+#include "kernels/kernels.h"
+
+typedef struct model_layer {
+  const float *attn_norm;     /* [hidden] */
+  kernels_matrix q, k, v;     /* [heads * head_dim, hidden], [kv_heads * head_dim, hidden] x 2 */
+  const float *qkv_bias;      /* [(heads + 2 kv_heads) * head_dim] q, k, v in this order; zeros
+                                 where the file has none */
+  kernels_matrix o;           /* [hidden, heads * head_dim] */
+  const float *mlp_norm;      /* [hidden] */
+  kernels_matrix gate, up;    /* [intermediate, hidden] x 2 */
+  kernels_matrix down;        /* [hidden, intermediate] */
+} model_layer;
+
+typedef struct model {
+  kernels_shape shape;
+  int trained_context;       /* tokens */
+  char *name;                /* for people; owned */
+  char *path;                /* what was opened, or "embedded"; owned */
+  char types[64];            /* "Q8_0", "Q4_K+Q6_K": the matrices' types, most bytes first */
+  int64_t parameters, weight_bytes;
+  kernels_matrix embedding;  /* [vocab, hidden] */
+  kernels_matrix head;       /* [vocab, hidden]; the embedding itself where tied */
+  bool tied;
+  const float *final_norm;   /* [hidden] */
+  model_layer *layers;       /* [shape.layers] owned */
+  tokenizer *tokenizer;      /* owned; NULL where the files have none */
+  struct model_storage *storage; /* mappings and converted vectors; owned */
+} model;
+
+/* A .gguf file, a Hugging Face folder, a name to look up in the cache folders (see
+ * engine_options.model), or NULL: the embedded model. ENGINE_ENOTFOUND: err has the command
+ * that downloads it. ENGINE_EFORMAT: err names the field and the byte. */
+int model_open(model **out, const char *what, char *err, size_t errlen);
+/* A GGUF file in memory (borrowed until model_close): the embedded model, tests, fuzzers. */
+int model_open_gguf_memory(model **out, const void *data, size_t size, const char *name,
+                           char *err, size_t errlen);
+void model_close(model *m); /* NULL is a no-op */
+
+#endif

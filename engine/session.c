@@ -1,0 +1,96 @@
+/* session.c - one KV cache, the tokens in it, and the reuse of what they have in common with
+ * the next prompt. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+int engine_session_new(engine *e, engine_session **out) {
+  *out = NULL;
+  engine_session *s = calloc(1, sizeof *s);
+  if (s == NULL) return ENGINE_ENOMEM;
+  s->engine = e;
+  s->context = e->info.context;
+  s->tokens = malloc((size_t)s->context * sizeof *s->tokens);
+  s->pos = malloc((size_t)kernels_max_batch(e->kernels) * sizeof *s->pos);
+  int rc = s->tokens == NULL || s->pos == NULL
+               ? ENGINE_ENOMEM
+               : forward_status(kernels_cache_new(e->kernels, s->context, &s->cache));
+  if (rc != ENGINE_OK) {
+    engine_session_delete(s);
+    return rc;
+  }
+  *out = s;
+  return ENGINE_OK;
+}
+
+void engine_session_delete(engine_session *s) {
+  if (s == NULL) return;
+  kernels_cache_free(s->engine->kernels, s->cache);
+  free(s->tokens);
+  free(s->pos);
+  free(s);
+}
+
+const int32_t *engine_session_tokens(const engine_session *s, int *n) {
+  *n = s->n_cached;
+  return s->tokens;
+}
+
+int engine__session_compute(engine_session *s, int upto, const atomic_bool *cancel,
+                            bool want_logits, kernels_result *result) {
+  int max = kernels_max_batch(s->engine->kernels);
+  while (s->n_cached < upto) {
+    if (cancel != NULL && atomic_load_explicit(cancel, memory_order_relaxed))
+      return ENGINE_ECANCELLED;
+    int n = upto - s->n_cached < max ? upto - s->n_cached : max;
+    int32_t last = n - 1;
+    bool head = result != NULL && s->n_cached + n == upto;
+    for (int i = 0; i < n; i++) s->pos[i] = s->n_cached + i;
+    kernels_batch batch = {
+        .n = n,
+        .ids = s->tokens + s->n_cached,
+        .pos = s->pos,
+        .kv_len = s->n_cached,
+        .n_out = head ? 1 : 0,
+        .out = &last,
+        .top_k = 1,
+        .want_logits = want_logits,
+    };
+    int rc = forward_step(s->engine->forward, s->cache, &batch, head ? result : NULL);
+    if (rc != ENGINE_OK) {
+      s->n = s->n_cached = 0; /* what the cache holds is not known any more */
+      return rc;
+    }
+    s->n_cached += n;
+  }
+  return ENGINE_OK;
+}
+
+int engine_session_sync(engine_session *s, const int32_t *tokens, int n,
+                        const atomic_bool *cancel, int *computed) {
+  if (computed != NULL) *computed = 0;
+  if (n < 1) return ENGINE_EINVAL;
+  if (n > s->context) return ENGINE_ETOOLONG;
+  for (int i = 0; i < n; i++)
+    if (tokens[i] < 0 || tokens[i] >= s->engine->info.vocab) return ENGINE_EINVAL;
+  int same = 0, most = s->n_cached < n - 1 ? s->n_cached : n - 1;
+  while (same < most && s->tokens[same] == tokens[same]) same++;
+  if (computed != NULL) *computed = n - same;
+  s->n_cached = same;
+  memmove(s->tokens + same, tokens + same, (size_t)(n - same) * sizeof *tokens);
+  s->n = n;
+  int rc = engine__session_compute(s, n - 1, cancel, false, NULL);
+  if (rc != ENGINE_OK) s->n = s->n_cached;
+  return rc;
+}
+
+int engine_session_logits(engine_session *s, float *logits) {
+  if (s->n < 1) return ENGINE_EINVAL;
+  if (s->n_cached == s->n) s->n_cached--;
+  kernels_result r;
+  int rc = engine__session_compute(s, s->n, NULL, true, &r);
+  if (rc != ENGINE_OK) return rc;
+  memcpy(logits, r.logits, (size_t)s->engine->info.vocab * sizeof *logits);
+  return ENGINE_OK;
+}

@@ -1,0 +1,182 @@
+/* tokenizer_internal.h - what the tokenizer's files share.
+ *
+ * Text goes through five stages, a file each: added tokens and bytes that are not UTF-8 are
+ * cut out (tokenizer.c), the rest is brought to NFC (tokenizer_normalize.c), cut into pieces
+ * by the pre-tokenizer's pattern (tokenizer_pretokenize.c), and each piece becomes ids, by a
+ * look-up where the piece is one token, by merging otherwise (tokenizer_bpe.c). Vocabularies
+ * are checked and indexed in tokenizer_vocab.c. */
+#ifndef FIMD_ENGINE_TOKENIZER_INTERNAL_H
+#define FIMD_ENGINE_TOKENIZER_INTERNAL_H
+
+#include "engine/tokenizer.h"
+
+#include <string.h>
+
+/* ---- limits ---------------------------------------------------------------------------- */
+
+#define TOKENIZER_MAX_TOKENS (1 << 22)
+#define TOKENIZER_MAX_MERGES (1 << 22)
+#define TOKENIZER_MAX_TOKEN_BYTES 4096 /* as written in the file */
+
+/* ---- pieces: bytes -> id --------------------------------------------------------------- */
+
+/* One slot of an open-addressed table of the normal tokens by their bytes. For a token of up
+ * to 8 bytes `head` holds all of them, so that most look-ups touch one cache line. */
+typedef struct tokenizer_piece {
+  uint64_t head; /* the bytes, or for more than 8 their hash */
+  uint16_t len;  /* 0: the slot is free */
+  bool whole;    /* merging the piece's bytes ends in this one token */
+  int32_t id;
+} tokenizer_piece;
+
+/* ---- merges: two ids -> one ------------------------------------------------------------ */
+
+#define TOKENIZER_NO_MERGE UINT64_MAX
+
+typedef struct tokenizer_merge {
+  int32_t left, right; /* left is -1 where the slot is free */
+  uint64_t rank_id;    /* rank << 32 | id of the result: the smallest is merged first */
+} tokenizer_merge;
+
+/* ---- added tokens: matched literally --------------------------------------------------- */
+
+typedef struct tokenizer_added {
+  const char *text; /* borrowed from the tokenizer's pool */
+  uint32_t len;
+  int32_t id;
+} tokenizer_added;
+
+/* Sorted by text, so that the tokens beginning with what was read so far are a range. */
+typedef struct tokenizer_added_set {
+  tokenizer_added *tokens; /* [n] owned */
+  int n;
+  int first[257]; /* tokens that begin with byte b: first[b] .. first[b + 1] - 1 */
+  int lone_byte;  /* the byte that all of them begin with, or -1 */
+} tokenizer_added_set;
+
+/* Finds the leftmost, then longest, added token in text[at..len-1]. NULL: there is none. */
+const tokenizer_added *tokenizer__added_find(const tokenizer_added_set *set, const char *text,
+                                             size_t len, size_t at, size_t *start);
+
+/* ---- the tokenizer --------------------------------------------------------------------- */
+
+typedef struct tokenizer_pattern tokenizer_pattern;
+
+struct tokenizer {
+  int n;
+  uint8_t *kinds;   /* [n] owned; tokenizer_kind */
+  size_t *offsets;  /* [n + 1] owned; token i is pool[offsets[i] .. offsets[i + 1] - 2], then a 0 */
+  char *pool;       /* owned */
+  tokenizer_piece *pieces; /* [piece_mask + 1] owned */
+  uint64_t piece_mask;
+  tokenizer_merge *merges; /* [merge_mask + 1] owned */
+  uint64_t merge_mask;
+  int32_t byte_ids[256];
+  /* [special ones too][normalized ones]: those are matched after NFC, the others before */
+  tokenizer_added_set added[2][2];
+  tokenizer_pattern *pattern; /* owned */
+  bool nfc;
+};
+
+/* What a tokenizer.json says beyond a tokenizer_vocab. */
+typedef struct tokenizer_traits {
+  bool nfc;
+  const uint8_t *normalized; /* [n_tokens] added tokens matched after NFC; NULL: none */
+} tokenizer_traits;
+
+int tokenizer__build(tokenizer **out, const tokenizer_vocab *vocab,
+                     const tokenizer_traits *traits, char *err, size_t errlen);
+
+/* Writes words to err (which may be NULL) and returns status. */
+int tokenizer__fail(int status, char *err, size_t errlen, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* ---- one call's scratch ---------------------------------------------------------------- */
+
+/* Zero-initialise; free with tokenizer__scratch_free. Grown when first needed. */
+typedef struct tokenizer_scratch {
+  void *match;       /* pcre2_match_data */
+  void *context;     /* pcre2_match_context */
+  uint64_t *heap;    /* long pieces: see tokenizer_bpe.c */
+  int32_t *links;
+  uint64_t *ranks;
+  size_t capacity;   /* symbols that heap, links and ranks have room for */
+  int32_t *points;   /* NFC: code points of one line */
+  size_t points_capacity;
+} tokenizer_scratch;
+
+void tokenizer__scratch_free(tokenizer_scratch *scratch);
+
+/* ---- stages ---------------------------------------------------------------------------- */
+
+/* How many bytes of text[len] are valid UTF-8, from its start. *settled: every character of
+ * them is one that NFC leaves alone whatever stands next to it. */
+size_t tokenizer__utf8_span(const char *text, size_t len, bool *settled);
+/* The NFC form of text[len], which is valid UTF-8. *out is NULL where it is the text itself,
+ * else owned by the caller. */
+int tokenizer__nfc(tokenizer_scratch *scratch, const char *text, size_t len, char **out,
+                   size_t *outlen);
+
+int tokenizer__pattern_new(tokenizer_pattern **out, char *err, size_t errlen);
+void tokenizer__pattern_delete(tokenizer_pattern *pattern);
+/* The end of the piece that begins at text[at], at < len: by the pattern, by our own reading
+ * of it where only ASCII decides (0: something else does), and by whichever fits. text is
+ * valid UTF-8. Negative: an engine_status in *status. */
+size_t tokenizer__split_ascii(const char *text, size_t len, size_t at);
+int tokenizer__split_pattern(const tokenizer_pattern *pattern, tokenizer_scratch *scratch,
+                             const char *text, size_t len, size_t at, size_t *end);
+
+/* The ids of one piece by merging, len > 0: ids[len] has room, *n are used. */
+int tokenizer__bpe(const tokenizer *t, tokenizer_scratch *scratch, const char *piece,
+                   size_t len, int32_t *ids, size_t *n);
+/* rank << 32 | id, or TOKENIZER_NO_MERGE. _put: the pair must not be there yet. */
+uint64_t tokenizer__merge_find(const tokenizer *t, int32_t left, int32_t right);
+void tokenizer__merge_put(tokenizer *t, int32_t left, int32_t right, uint64_t rank_id);
+
+/* ---- look-ups, inline because they run once a piece ------------------------------------ */
+
+static inline uint64_t tokenizer__load64(const char *p) {
+  uint64_t x;
+  memcpy(&x, p, sizeof x);
+  return x;
+}
+
+/* The bytes of a piece of 1 to 8 bytes as one number, different for different pieces of one
+ * length. Reads no byte beyond the piece. */
+static inline uint64_t tokenizer__head(const char *p, size_t len) {
+  if (len >= 4) {
+    uint32_t low, high;
+    memcpy(&low, p, sizeof low);
+    memcpy(&high, p + len - 4, sizeof high);
+    return (uint64_t)high << 32 | low;
+  }
+  const unsigned char *u = (const unsigned char *)p;
+  return (uint64_t)u[0] | (uint64_t)u[len >> 1] << 8 | (uint64_t)u[len - 1] << 16;
+}
+
+static inline uint64_t tokenizer__mix(uint64_t x) {
+  x *= 0x9E3779B97F4A7C15u;
+  return x ^ x >> 32;
+}
+
+static inline uint64_t tokenizer__piece_head(const char *p, size_t len) {
+  if (len <= 8) return tokenizer__head(p, len);
+  uint64_t h = len;
+  for (size_t i = 0; i + 8 < len; i += 8) h = tokenizer__mix(h ^ tokenizer__load64(p + i));
+  return tokenizer__mix(h ^ tokenizer__load64(p + len - 8));
+}
+
+/* The slot of the piece p[len], len > 0, or the free slot where it would stand. */
+static inline const tokenizer_piece *tokenizer__piece_find(const tokenizer *t, const char *p,
+                                                           size_t len) {
+  uint64_t head = tokenizer__piece_head(p, len);
+  for (uint64_t i = tokenizer__mix(head + len * 0xD6E8FEB86659FD93u);; i++) {
+    const tokenizer_piece *slot = &t->pieces[i & t->piece_mask];
+    if (slot->len == 0) return slot;
+    if (slot->head == head && slot->len == len &&
+        (len <= 8 || memcmp(t->pool + t->offsets[slot->id], p, len) == 0))
+      return slot;
+  }
+}
+
+#endif

@@ -1,0 +1,312 @@
+/* kernels.c - the door to the backends: opening by name, and every check of an argument.
+ *
+ * A backend sees only what passed here, so the checks are written once and all backends refuse
+ * the same things. */
+#include "kernels/backend.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+  DEFAULT_BATCH = 512,
+  MAX_BATCH = 1 << 16,
+  MAX_LAYERS = 1 << 12,
+  MAX_WIDTH = 1 << 20, /* hidden, intermediate, heads * head_dim */
+  MAX_VOCAB = 1 << 24,
+  MAX_PARTS = 16,
+  MAX_THREADS = 1 << 10,
+  MAX_CACHE = 1 << 24, /* tokens */
+};
+
+static const kernels_backend *const backends[] = {&kernels__cpu_reference};
+
+const char *kernels_strstatus(int status) {
+  switch (status) {
+  case KERNELS_OK: return "success";
+  case KERNELS_ENOMEM: return "out of memory";
+  case KERNELS_EINVAL: return "an argument that the operation does not take";
+  case KERNELS_EDEVICE: return "the device failed";
+  case KERNELS_EUNSUPPORTED: return "not supported on this machine";
+  }
+  return "unknown status";
+}
+
+void kernels__error(char *err, size_t errlen, const char *format, ...) {
+  if (!err || errlen == 0) return;
+  va_list args;
+  va_start(args, format);
+  vsnprintf(err, errlen, format, args);
+  va_end(args);
+}
+
+/* ---- opening --------------------------------------------------------------------------- */
+
+static bool in_range(int value, int least, int most) { return value >= least && value <= most; }
+
+static const char *shape_fault(const kernels_shape *s) {
+  if (!in_range(s->layers, 1, MAX_LAYERS)) return "layers";
+  if (!in_range(s->hidden, 1, MAX_WIDTH)) return "hidden";
+  if (s->head_dim != 64 && s->head_dim != 128) return "head_dim (64 or 128)";
+  if (!in_range(s->heads, 1, MAX_WIDTH / s->head_dim)) return "heads";
+  if (!in_range(s->kv_heads, 1, s->heads) || s->heads % s->kv_heads != 0) return "kv_heads";
+  if (!in_range(s->intermediate, 1, MAX_WIDTH)) return "intermediate";
+  if (!in_range(s->vocab, 1, MAX_VOCAB)) return "vocab";
+  if (!isfinite(s->rope_theta) || s->rope_theta <= 0) return "rope_theta";
+  if (!isfinite(s->rms_eps) || s->rms_eps < 0) return "rms_eps";
+  return NULL;
+}
+
+/* The backend whose name is `name` up to a colon; *variant is what follows the colon. */
+static const kernels_backend *find_backend(const char *name, const char **variant) {
+  size_t len = strcspn(name, ":");
+  if (strcmp(name, "cpu") == 0) return *variant = "", &kernels__cpu_reference; /* until the fast one is there */
+  *variant = name[len] == ':' ? name + len + 1 : "";
+  for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+    if (strlen(backends[i]->name) == len && memcmp(backends[i]->name, name, len) == 0)
+      return backends[i];
+  return NULL;
+}
+
+int kernels_open(kernels **out, const char *backend, const kernels_shape *shape,
+                 const kernels_options *options, char *err, size_t errlen) {
+  if (err && errlen > 0) err[0] = '\0';
+  if (!out) return KERNELS_EINVAL;
+  *out = NULL;
+  if (!backend || !shape) {
+    kernels__error(err, errlen, "no backend or no shape given");
+    return KERNELS_EINVAL;
+  }
+  const char *fault = shape_fault(shape);
+  if (fault) {
+    kernels__error(err, errlen, "the model's shape cannot be used: %s", fault);
+    return KERNELS_EINVAL;
+  }
+  kernels head = {.shape = *shape};
+  if (options) head.options = *options;
+  if (head.options.max_batch == 0) head.options.max_batch = DEFAULT_BATCH;
+  if (head.options.max_out == 0) head.options.max_out = head.options.max_batch;
+  if (!in_range(head.options.threads, 0, MAX_THREADS) ||
+      !in_range(head.options.max_batch, 1, MAX_BATCH) ||
+      !in_range(head.options.max_out, 1, head.options.max_batch)) {
+    kernels__error(err, errlen, "threads, max_batch or max_out is out of range");
+    return KERNELS_EINVAL;
+  }
+  const char *variant;
+  head.backend = find_backend(backend, &variant);
+  if (!head.backend) {
+    if (strncmp(backend, "cuda", 4) == 0)
+      kernels__error(err, errlen, "this build has no CUDA backend");
+    else
+      kernels__error(err, errlen, "there is no backend named \"%s\"", backend);
+    return KERNELS_EUNSUPPORTED;
+  }
+  kernels *k = NULL;
+  int rc = head.backend->open(&k, variant, &head, err, errlen);
+  if (rc != KERNELS_OK) {
+    if (err && errlen > 0 && !err[0]) kernels__error(err, errlen, "%s", kernels_strstatus(rc));
+    return rc;
+  }
+  memcpy(head.description, k->description, sizeof head.description);
+  *k = head;
+  *out = k;
+  return KERNELS_OK;
+}
+
+void kernels_close(kernels *k) {
+  if (k) k->backend->close(k);
+}
+
+const char *kernels_description(const kernels *k) { return k ? k->description : ""; }
+int kernels_max_batch(const kernels *k) { return k ? k->options.max_batch : 0; }
+
+/* ---- weights, buffers, caches ---------------------------------------------------------- */
+
+int kernels_weight_load(kernels *k, const kernels_matrix *parts, int n_parts,
+                        kernels_weight **out) {
+  if (!out) return KERNELS_EINVAL;
+  *out = NULL;
+  if (!k || !parts || !in_range(n_parts, 1, MAX_PARTS)) return KERNELS_EINVAL;
+  int64_t rows = 0;
+  for (int i = 0; i < n_parts; i++) {
+    const kernels_matrix *p = &parts[i];
+    if (!p->data || p->rows < 1 || p->cols < 1 || p->cols != parts[0].cols) return KERNELS_EINVAL;
+    if (p->cols > MAX_WIDTH || p->rows > MAX_VOCAB || kernels_matrix_bytes(p) < 0)
+      return KERNELS_EINVAL;
+    rows += p->rows;
+  }
+  if (rows > MAX_VOCAB) return KERNELS_EINVAL;
+  kernels_weight *w = NULL;
+  int rc = k->backend->weight_load(k, parts, n_parts, rows, &w);
+  if (rc != KERNELS_OK) return rc;
+  *w = (kernels_weight){.owner = k, .rows = rows, .cols = parts[0].cols};
+  *out = w;
+  return KERNELS_OK;
+}
+
+void kernels_weight_free(kernels *k, kernels_weight *w) {
+  if (k && w) k->backend->weight_free(k, w);
+}
+
+int kernels_buffer_new(kernels *k, const float *data, size_t count, kernels_buffer **out) {
+  if (!out) return KERNELS_EINVAL;
+  *out = NULL;
+  if (!k || count == 0 || count > PTRDIFF_MAX / sizeof(float)) return KERNELS_EINVAL;
+  kernels_buffer *b = NULL;
+  int rc = k->backend->buffer_new(k, data, count, &b);
+  if (rc != KERNELS_OK) return rc;
+  *b = (kernels_buffer){.owner = k, .count = count};
+  *out = b;
+  return KERNELS_OK;
+}
+
+int kernels_buffer_read(kernels *k, const kernels_buffer *b, float *out, size_t count) {
+  if (!k || !b || b->owner != k || (!out && count > 0) || count > b->count) return KERNELS_EINVAL;
+  return count > 0 ? k->backend->buffer_read(k, b, out, count) : KERNELS_OK;
+}
+
+void kernels_buffer_free(kernels *k, kernels_buffer *b) {
+  if (k && b) k->backend->buffer_free(k, b);
+}
+
+int kernels_cache_new(kernels *k, int tokens, kernels_cache **out) {
+  if (!out) return KERNELS_EINVAL;
+  *out = NULL;
+  if (!k || !in_range(tokens, 1, MAX_CACHE)) return KERNELS_EINVAL;
+  kernels_cache *c = NULL;
+  int rc = k->backend->cache_new(k, tokens, &c);
+  if (rc != KERNELS_OK) return rc;
+  *c = (kernels_cache){.owner = k, .tokens = tokens};
+  *out = c;
+  return KERNELS_OK;
+}
+
+void kernels_cache_free(kernels *k, kernels_cache *c) {
+  if (!k || !c) return;
+  if (k->cache == c) {
+    k->cache = NULL;
+    k->in_step = false;
+  }
+  k->backend->cache_free(k, c);
+}
+
+int kernels_cache_move(kernels *k, kernels_cache *c, const int32_t *from, int n, int to) {
+  if (!k || !c || c->owner != k || n < 0 || to < 0 || to > c->tokens - n || (n > 0 && !from))
+    return KERNELS_EINVAL;
+  for (int i = 0; i < n; i++) {
+    if (from[i] < to + i || from[i] >= c->tokens) return KERNELS_EINVAL;
+    if (i > 0 && from[i] <= from[i - 1]) return KERNELS_EINVAL;
+  }
+  return n > 0 ? k->backend->cache_move(k, c, from, n, to) : KERNELS_OK;
+}
+
+/* ---- one step -------------------------------------------------------------------------- */
+
+static bool batch_ok(const kernels *k, const kernels_cache *c, const kernels_batch *b) {
+  if (!in_range(b->n, 1, k->options.max_batch) || !b->ids || !b->pos) return false;
+  if (b->kv_len < 0 || b->kv_len > c->tokens - b->n) return false;
+  for (int i = 0; i < b->n; i++)
+    if (!in_range(b->ids[i], 0, k->shape.vocab - 1) || b->pos[i] < 0) return false;
+  if (!in_range(b->n_out, 0, k->options.max_out) || b->n_out > b->n) return false;
+  if (b->n_out == 0) return true;
+  if (!b->out || !in_range(b->top_k, 1, KERNELS_TOP_K_MAX) || b->top_k > k->shape.vocab)
+    return false;
+  for (int i = 0; i < b->n_out; i++) {
+    if (!in_range(b->out[i], 0, b->n - 1)) return false;
+    if (i > 0 && b->out[i] <= b->out[i - 1]) return false;
+  }
+  return true;
+}
+
+int kernels_begin(kernels *k, kernels_cache *c, const kernels_batch *batch) {
+  if (!k || !c || c->owner != k || !batch || !batch_ok(k, c, batch)) return KERNELS_EINVAL;
+  k->cache = c;
+  k->batch = *batch;
+  k->have_logits = false;
+  int rc = k->backend->begin(k);
+  k->in_step = rc >= 0;
+  if (rc > 0) k->have_logits = true;
+  return rc;
+}
+
+static bool weight_ok(const kernels *k, const kernels_weight *w, int64_t rows, int64_t cols) {
+  return w && w->owner == k && w->rows == rows && w->cols == cols;
+}
+
+/* At least n rows of `width` floats. */
+static bool buffer_ok(const kernels *k, const kernels_buffer *b, int n, int width) {
+  return b && b->owner == k && b->count >= (size_t)n * (size_t)width;
+}
+
+static int q_width(const kernels *k) { return k->shape.heads * k->shape.head_dim; }
+static int kv_width(const kernels *k) { return k->shape.kv_heads * k->shape.head_dim; }
+
+int kernels_embed(kernels *k, const kernels_weight *table, kernels_buffer *x) {
+  if (!k || !k->in_step || !weight_ok(k, table, k->shape.vocab, k->shape.hidden) ||
+      !buffer_ok(k, x, k->batch.n, k->shape.hidden))
+    return KERNELS_EINVAL;
+  return k->backend->embed(k, table, x);
+}
+
+int kernels_qkv(kernels *k, int layer, const kernels_buffer *x, const kernels_buffer *norm,
+                const kernels_weight *w, const kernels_buffer *bias, kernels_buffer *q) {
+  if (!k || !k->in_step || !in_range(layer, 0, k->shape.layers - 1)) return KERNELS_EINVAL;
+  int rows = q_width(k) + 2 * kv_width(k), hidden = k->shape.hidden, n = k->batch.n;
+  if (!weight_ok(k, w, rows, hidden) || !buffer_ok(k, x, n, hidden) ||
+      !buffer_ok(k, norm, 1, hidden) || (bias && !buffer_ok(k, bias, 1, rows)) ||
+      !buffer_ok(k, q, n, q_width(k)) || q == x)
+    return KERNELS_EINVAL;
+  return k->backend->qkv(k, layer, x, norm, w, bias, q);
+}
+
+int kernels_attend(kernels *k, int layer, const kernels_buffer *q, kernels_buffer *a) {
+  if (!k || !k->in_step || !in_range(layer, 0, k->shape.layers - 1) ||
+      !buffer_ok(k, q, k->batch.n, q_width(k)) || !buffer_ok(k, a, k->batch.n, q_width(k)) || q == a)
+    return KERNELS_EINVAL;
+  return k->backend->attend(k, layer, q, a);
+}
+
+int kernels_project(kernels *k, const kernels_buffer *y, const kernels_weight *w,
+                    kernels_buffer *x) {
+  if (!k || !k->in_step || !w || !weight_ok(k, w, k->shape.hidden, w->cols) ||
+      !buffer_ok(k, y, k->batch.n, (int)w->cols) || !buffer_ok(k, x, k->batch.n, k->shape.hidden) ||
+      y == x)
+    return KERNELS_EINVAL;
+  return k->backend->project(k, y, w, x);
+}
+
+int kernels_gate_up(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
+                    const kernels_weight *w, kernels_buffer *h) {
+  if (!k || !k->in_step) return KERNELS_EINVAL;
+  int hidden = k->shape.hidden, inter = k->shape.intermediate, n = k->batch.n;
+  if (!weight_ok(k, w, 2 * (int64_t)inter, hidden) || !buffer_ok(k, x, n, hidden) ||
+      !buffer_ok(k, norm, 1, hidden) || !buffer_ok(k, h, n, inter) || h == x)
+    return KERNELS_EINVAL;
+  return k->backend->gate_up(k, x, norm, w, h);
+}
+
+int kernels_head(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
+                 const kernels_weight *w) {
+  if (!k || !k->in_step || !weight_ok(k, w, k->shape.vocab, k->shape.hidden) ||
+      !buffer_ok(k, x, k->batch.n, k->shape.hidden) || !buffer_ok(k, norm, 1, k->shape.hidden))
+    return KERNELS_EINVAL;
+  if (k->batch.n_out == 0) return KERNELS_OK;
+  int rc = k->backend->head(k, x, norm, w);
+  if (rc == KERNELS_OK) k->have_logits = true;
+  return rc;
+}
+
+int kernels_end(kernels *k, kernels_result *result) {
+  if (result) *result = (kernels_result){0};
+  if (!k || !k->in_step) return KERNELS_EINVAL;
+  k->in_step = false;
+  if (k->batch.n_out > 0 && !k->have_logits) return KERNELS_EINVAL;
+  kernels_result unused = {0};
+  kernels_result *r = result ? result : &unused;
+  if (k->batch.n_out > 0) {
+    r->n_out = k->batch.n_out;
+    r->top_k = k->batch.top_k;
+  }
+  return k->backend->end(k, r);
+}
