@@ -5,6 +5,12 @@ PREFIX   ?= /usr/local
 CC       ?= cc
 CFLAGS   ?= -O2 -g
 comma    := ,
+Q        := $(if $(V),,@)
+
+# All cores, unless the caller says how many.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
+endif
 
 # ---- what must be on the machine ------------------------------------------------------------
 
@@ -55,8 +61,8 @@ all: deps $(BUILD)/fimd ## build build/fimd (installs what is missing, as root)
 
 help: ## list these targets
 	@echo 'fimd $(FIMD_VERSION): fill-in-the-middle completions from your own machine, over LSP'; echo
-	@sed -n 's/^\([a-z][a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-16s %s\n",$$1,$$2}'
-	@echo; echo '  PREFIX=/usr/local   SANITIZE=address,undefined   CC=$(CC)   CFLAGS="$(CFLAGS)"'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /  make \1|/p' Makefile tests/tests.mk | awk -F'|' '{printf "%-16s %s\n",$$1,$$2}'
+	@echo; echo '  PREFIX=/usr/local   SANITIZE=address,undefined   V=1   CC=$(CC)   CFLAGS="$(CFLAGS)"'
 
 # ---- dependencies ---------------------------------------------------------------------------
 
@@ -86,28 +92,31 @@ include grammars/grammars.mk
 # ---- compile --------------------------------------------------------------------------------
 
 $(BUILD)/kernels/%.o: kernels/%.c | deps
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(WARN) $(SAN) $(call kernels_flags,$<) -MMD -MP -c $< -o $@
+	@mkdir -p $(@D); echo '  cc $<'
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(WARN) $(SAN) $(call kernels_flags,$<) -MMD -MP -c $< -o $@
 
-$(BUILD)/engine/models/%.o: engine/models/%.S | deps
-	@mkdir -p $(@D)
-	$(CC) -I. -MMD -MP -c $< -o $@
+# Files that travel in the binary (.incbin).
+$(BUILD)/%.o: %.S | deps
+	@mkdir -p $(@D); echo '  as $<'
+	$(Q)$(CC) -I. -MMD -MP -c $< -o $@
 $(BUILD)/engine/models/embedded.o: engine/models/fimd-mini-31m-q8_0.gguf
+$(BUILD)/lsp/demo/samples.o: $(wildcard lsp/demo/*)
 
 $(BUILD)/%.o: %.c | deps grammars-headers
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(WARN) $(SAN) -MMD -MP -c $< -o $@
+	@mkdir -p $(@D); echo '  cc $<'
+	$(Q)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(WARN) $(SAN) -MMD -MP -c $< -o $@
 
 $(BUILD)/libkernels.a: $(call obj,$(KERNELS_SRC))
 $(BUILD)/libengine.a: $(call obj,$(ENGINE_SRC)) $(BUILD)/engine/models/embedded.o
 $(BUILD)/libcompletion.a: $(call obj,$(COMPLETION_SRC))
-$(BUILD)/liblsp.a: $(call obj,$(LSP_SRC))
+$(BUILD)/liblsp.a: $(call obj,$(LSP_SRC)) $(BUILD)/lsp/demo/samples.o
 $(BUILD)/lib%.a:
 	@rm -f $@
 	@ar rcs $@ $^
 
 $(BUILD)/fimd: $(BUILD)/lsp/main.o $(LIBS)
-	$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@echo '  ld $@'
+	$(Q)$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Tests link what their folder is about and what lies below it, nothing above.
 TEST_LIBS_kernels    := $(BUILD)/libkernels.a
@@ -117,7 +126,8 @@ TEST_LIBS_lsp        := $(LIBS)
 TEST_LIBS_tools      := $(LIBS)
 define test_rule
 $$(BUILD)/tests/$1/%: $$(BUILD)/tests/$1/%.o $$(TEST_LIBS_$1) | deps-test
-	$$(CC) $$(CFLAGS) $$(SAN) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS) $$(if $$(filter tools,$1),,-lcmocka)
+	@echo '  ld $$@'
+	$$(Q)$$(CC) $$(CFLAGS) $$(SAN) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS) $$(if $$(filter tools,$1),,-lcmocka)
 endef
 $(foreach m,kernels engine completion lsp tools,$(eval $(call test_rule,$m)))
 

@@ -5,6 +5,7 @@
 #include "engine/json.h"
 #include "engine/safetensors.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,10 +76,9 @@ static const char *file_path(const folder *f, const char *name) {
 }
 
 static bool has_file(const char *folder_path, const char *name) {
-  char *path = NULL;
-  bool found = asprintf(&path, "%s/%s", folder_path, name) > 0 && access(path, F_OK) == 0;
-  free(path);
-  return found;
+  char path[PATH_MAX];
+  int n = snprintf(path, sizeof path, "%s/%s", folder_path, name);
+  return n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0;
 }
 
 bool hf_is_folder(const char *path) {
@@ -142,9 +142,13 @@ static void read_architectures(config *c, uint64_t at) {
   if (!qwen2) bytes_fail(b, at, "architectures is %s; only Qwen2ForCausalLM is supported", shown);
 }
 
+/* Some files say it in two places. */
 static void read_rope_theta(config *c, uint64_t at) {
-  double theta = json_number(&c->b, "rope_theta");
-  c->src->shape.rope_theta = theta > 0 && theta < 1e30 ? (float)theta : 0;
+  double number = json_number(&c->b, "rope_theta");
+  float theta = number > 0 && number < 1e30 ? (float)number : 0;
+  if (c->seen & 1u << MODEL_ROPE_THETA && theta != c->src->shape.rope_theta)
+    bytes_fail(&c->b, at, "rope_theta is there twice, with another value");
+  c->src->shape.rope_theta = theta;
   c->src->fields_at[MODEL_ROPE_THETA] = at;
   c->seen |= 1u << MODEL_ROPE_THETA;
 }
@@ -169,12 +173,14 @@ static void read_number_field(config *c, const char *key, uint64_t at) {
   for (int f = 0; f < MODEL_N_FIELDS && !b->failed; f++) {
     if (strcmp(key, hf_names.fields[f]) != 0) continue;
     if (f == MODEL_HEAD_DIM && json_null(b)) return;
+    if (f == MODEL_ROPE_THETA) {
+      read_rope_theta(c, at);
+      return;
+    }
     if (c->seen & 1u << f) bytes_fail(b, at, "%s is there twice", key);
     c->seen |= 1u << f;
     c->src->fields_at[f] = at;
-    if (f == MODEL_ROPE_THETA) {
-      read_rope_theta(c, at);
-    } else if (f == MODEL_RMS_EPS) {
+    if (f == MODEL_RMS_EPS) {
       double eps = json_number(b, key);
       c->src->shape.rms_eps = eps > 0 && eps < 1e30 ? (float)eps : 0;
     } else {

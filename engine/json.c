@@ -35,6 +35,7 @@ void json_enter(bytes *b, char open, const char *field) {
 
 bool json_next(bytes *b, bool *first, char close) {
   char c = json_peek(b);
+  if (!b->failed && b->at >= b->size) bytes_fail(b, b->at, "the JSON text ends early");
   if (b->failed) return false;
   if (c == close) {
     b->at++;
@@ -48,15 +49,16 @@ bool json_next(bytes *b, bool *first, char close) {
 /* ---- strings --------------------------------------------------------------------------- */
 
 static unsigned hex4(bytes *b) {
+  static const char digits[] = "0123456789abcdefABCDEF";
   const uint8_t *p = bytes_take(b, 4, "a \\u escape");
   unsigned v = 0;
   for (int i = 0; p && i < 4; i++) {
-    int c = p[i] | 0x20, digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-    if (digit < 0 || (p[i] < '0')) {
+    const char *digit = p[i] ? strchr(digits, p[i]) : NULL;
+    if (!digit) {
       bytes_fail(b, b->at - 4, "a \\u escape is not four hexadecimal digits");
       return 0;
     }
-    v = v * 16 + (unsigned)digit;
+    v = v * 16 + (unsigned)(digit - digits < 16 ? digit - digits : digit - digits - 6);
   }
   return v;
 }

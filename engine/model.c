@@ -86,7 +86,13 @@ int model_open_gguf_memory(model **out, const void *data, size_t size, const cha
 
 static int open_file(model *m, const char *path, const char *name, char *err, size_t errlen) {
   const void *data;
-  size_t size;
+  size_t size, len = strlen(path);
+  if (len > 12 && strcmp(path + len - 12, ".safetensors") == 0) {
+    if (errlen)
+      snprintf(err, errlen, "%s: is only the weights of a model; give the folder that it is in",
+               path);
+    return ENGINE_EFORMAT;
+  }
   int status = model__storage_map(m->storage, path, &data, &size, err, errlen);
   return status ? status : open_gguf(m, data, size, name, err, errlen);
 }
@@ -94,12 +100,13 @@ static int open_file(model *m, const char *path, const char *name, char *err, si
 static int open_folder(model *m, const char *path, const char *name, char *err, size_t errlen) {
   if (!hf_is_folder(path)) {
     int count;
-    char *file = model__find_gguf(path, NULL, &count);
+    char *file = model__find_gguf(path, &count);
     if (file) {
       free(m->path);
       m->path = file;
       return open_file(m, file, name, err, errlen);
     }
+    if (count < 0) return out_of_memory(err, errlen);
     if (errlen && count)
       snprintf(err, errlen, "%s: holds %d .gguf files; name one of them", path, count);
     else if (errlen)

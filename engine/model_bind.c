@@ -79,26 +79,23 @@ int model__source_check(model_source *src, char *err, size_t errlen) {
 
 static bool bad_half(const uint8_t *p) { return (p[1] & 0x7c) == 0x7c; }
 
-/* True if any of n 16-bit or 32-bit values has all bits of mask set (an infinity or a NaN).
- * Written for the vectorizer: no early exit. */
-static bool any_all_ones16(const uint8_t *p, int64_t n, uint16_t mask) {
-  unsigned found = 0;
-  for (int64_t i = 0; i < n; i++) {
-    uint16_t v;
-    memcpy(&v, p + 2 * i, sizeof v);
-    found |= (v & mask) == mask;
-  }
-  return found;
-}
+#define LANES16(x) (UINT64_C(0x0001000100010001) * (x))
+#define LANES32(x) (UINT64_C(0x0000000100000001) * (x))
 
-static bool any_all_ones32(const uint8_t *p, int64_t n, uint32_t mask) {
-  unsigned found = 0;
-  for (int64_t i = 0; i < n; i++) {
-    uint32_t v;
-    memcpy(&v, p + 4 * i, sizeof v);
-    found |= (v & mask) == mask;
+/* True if any lane has all bits of its mask (which leaves out the sign, the top bit) set: an
+ * infinity or a NaN. Eight bytes at a time: (v ^ mask) & mask is zero for a bad lane alone, and
+ * adding `below`, all bits but the top ones, then leaves that lane's top bit clear. */
+static bool any_bad_lane(const uint8_t *p, int64_t size, uint64_t mask, uint64_t below) {
+  uint64_t top = ~below, good = top, v;
+  int64_t i = 0;
+  for (; i + 8 <= size; i += 8) {
+    memcpy(&v, p + i, sizeof v);
+    good &= ((v ^ mask) & mask) + below;
   }
-  return found;
+  v = 0;
+  memcpy(&v, p + i, (size_t)(size - i));
+  good &= ((v ^ mask) & mask) + below;
+  return good != top;
 }
 
 static bool any_bad_scale(const uint8_t *p, int64_t n, int block, int scale_at, int scales) {
@@ -113,9 +110,9 @@ static bool any_bad_scale(const uint8_t *p, int64_t n, int block, int scale_at, 
 /* Whether bytes of a type (whole blocks) hold an infinite or NaN value or scale. */
 static bool has_bad_number(kernels_type type, const uint8_t *p, int64_t size) {
   switch (type) {
-  case KERNELS_F32: return any_all_ones32(p, size / 4, 0x7f800000u);
-  case KERNELS_F16: return any_all_ones16(p, size / 2, 0x7c00u);
-  case KERNELS_BF16: return any_all_ones16(p, size / 2, 0x7f80u);
+  case KERNELS_F32: return any_bad_lane(p, size, LANES32(0x7f800000u), LANES32(0x7fffffffu));
+  case KERNELS_F16: return any_bad_lane(p, size, LANES16(0x7c00u), LANES16(0x7fffu));
+  case KERNELS_BF16: return any_bad_lane(p, size, LANES16(0x7f80u), LANES16(0x7fffu));
   case KERNELS_Q4_0: return any_bad_scale(p, size / 18, 18, 0, 1);
   case KERNELS_Q8_0: return any_bad_scale(p, size / 34, 34, 0, 1);
   case KERNELS_Q4_K: return any_bad_scale(p, size / 144, 144, 0, 2);
@@ -140,7 +137,8 @@ static int tensor_fail(const binder *b, const model_tensor *t, uint64_t at, cons
 }
 
 /* A stranger's NaN would make every logit NaN and every completion nonsense: better said now,
- * with its place. This also brings the pages in, which the backend is about to do anyway. */
+ * with its place. Last of all checks, as it reads all pages (the backend is about to do that
+ * anyway). */
 static int check_numbers(const binder *b, const model_tensor *t) {
   if (!has_bad_number(t->type, t->data, t->bytes)) return 0;
   int64_t block = kernels_type_block_bytes(t->type), at = 0;
@@ -181,7 +179,7 @@ static int take(binder *b, const char *name, int64_t rows, int64_t cols, const c
   t->used = true;
   b->m->parameters += (rows ? rows : 1) * cols;
   b->m->weight_bytes += t->bytes;
-  return check_numbers(b, t);
+  return 0;
 }
 
 /* The least alignment at which the elements of a type may be read. */
@@ -335,5 +333,8 @@ int model__bind(model *m, model_source *src, char *err, size_t errlen) {
   name_types(&b, m->types, sizeof m->types);
   m->tokenizer = src->tokenizer;
   src->tokenizer = NULL;
-  return check_all_used(&b);
+  status = check_all_used(&b);
+  for (int i = 0; i < src->tensors.n && !status; i++)
+    status = check_numbers(&b, &src->tensors.list[i]);
+  return status;
 }

@@ -66,7 +66,7 @@ static bool is_later_part(const char *name) {
 }
 
 /* The file in a folder that begins with prefix, ends in .gguf and contains pattern (exactly the
- * pattern beats containing it). NULL and the count where it is not one. */
+ * pattern beats containing it). NULL and the count where it is not one; -1: out of memory. */
 static char *find_file(const char *folder, const char *prefix, const char *pattern, int *count) {
   char *found = NULL;
   bool exact = false;
@@ -83,7 +83,11 @@ static char *find_file(const char *folder, const char *prefix, const char *patte
     exact = pattern && strcasecmp(rest, pattern) == 0;
     *count = exact ? 1 : *count + 1;
     free(found);
-    if (asprintf(&found, "%s/%s", folder, e->d_name) < 0) found = NULL;
+    if (asprintf(&found, "%s/%s", folder, e->d_name) < 0) {
+      found = NULL;
+      *count = -1;
+      break;
+    }
   }
   closedir(dir);
   if (*count == 1) return found;
@@ -91,8 +95,8 @@ static char *find_file(const char *folder, const char *prefix, const char *patte
   return NULL;
 }
 
-char *model__find_gguf(const char *folder, const char *pattern, int *count) {
-  return find_file(folder, "", pattern, count);
+char *model__find_gguf(const char *folder, int *count) {
+  return find_file(folder, "", NULL, count);
 }
 
 /* ---- one place ------------------------------------------------------------------------- */
@@ -105,6 +109,7 @@ static bool take(search *s, const char *folder, const char *prefix) {
   }
   int count;
   s->path = find_file(folder, prefix, *s->pattern ? s->pattern : NULL, &count);
+  if (count < 0) s->no_memory = true;
   if (count > 1 && !s->several) {
     s->several = format(s, "%s", folder);
     s->n_several = count;

@@ -30,9 +30,8 @@ model_storage *model__storage_new(void); /* NULL: out of memory */
 void model__storage_delete(model_storage *s);
 /* size bytes, uninitialised, that live as long as the storage. NULL: out of memory. */
 void *model__storage_alloc(model_storage *s, size_t size);
-/* Maps a regular file read-only for as long as the storage lives. what: "PATH" begins the
- * message. ENGINE_ENOTFOUND: there is no such file. ENGINE_EFORMAT: empty, not a regular file,
- * or not readable. */
+/* Maps a regular file read-only for as long as the storage lives. ENGINE_ENOTFOUND: there is no
+ * such file. ENGINE_EFORMAT: empty, not a regular file, or not readable. */
 int model__storage_map(model_storage *s, const char *path, const void **data, size_t *size,
                        char *err, size_t errlen);
 
@@ -134,10 +133,10 @@ int model__bind(model *m, model_source *src, char *err, size_t errlen);
  * path); both owned by the caller. ENGINE_ENOTFOUND with words and the command that downloads
  * it. See model_find.c for the places. */
 int model__find(const char *what, char **path, char **name, char *err, size_t errlen);
-/* " (hf download ...)" advice for a looked-up name; written to out. */
+/* "hf download ...": what downloads a looked-up name. */
 void model__find_command(const char *name, char *out, size_t outlen);
-/* The only .gguf file in a folder as an owned path; NULL and *count where there is not exactly
- * one that contains pattern (NULL: any), in any case. */
-char *model__find_gguf(const char *folder, const char *pattern, int *count);
+/* The only .gguf file in a folder as an owned path; NULL where there is not exactly one, and
+ * *count is how many (-1: out of memory). */
+char *model__find_gguf(const char *folder, int *count);
 
 #endif

@@ -63,10 +63,8 @@ static void read_offsets(reader *r, model_tensor *t) {
   int n = 0;
   json_enter(b, '[', "data_offsets");
   uint64_t at = b->at;
-  for (bool first = true; json_next(b, &first, ']') && n <= 2; n++) {
-    if (n == 2) break;
-    ends[n] = json_integer(b, "data_offsets", 0, INT64_C(1) << 53);
-  }
+  for (bool first = true; n < 3 && json_next(b, &first, ']'); n++)
+    if (n < 2) ends[n] = json_integer(b, "data_offsets", 0, INT64_C(1) << 53);
   if (b->failed) return;
   if (n != 2) bytes_fail(b, at, "data_offsets must be two numbers");
   else if (ends[0] > ends[1])
@@ -146,8 +144,8 @@ static int compare_places(const void *pa, const void *pb) {
 /* Holds the ranges against each other and makes them absolute. */
 static int place_tensors(reader *r, const uint8_t *data) {
   bytes *b = &r->b;
-  model_tensor *list = r->tensors->list + r->first;
   int n = r->tensors->n - r->first;
+  model_tensor *list = n ? r->tensors->list + r->first : NULL;
   uint64_t end = 0;
   if (n > 1) qsort(list, (size_t)n, sizeof *list, compare_places);
   for (int i = 0; i < n; i++) {

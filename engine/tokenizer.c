@@ -45,18 +45,6 @@ tokenizer_kind tokenizer_token_kind(const tokenizer *t, int32_t id) {
 
 int tokenizer_size(const tokenizer *t) { return t->n; }
 
-int32_t tokenizer_find(const tokenizer *t, const char *text) {
-  size_t len = strlen(text), start;
-  if (len == 0 || len > TOKENIZER_MAX_TOKEN_BYTES) return -1;
-  for (int normalized = 0; normalized < 2; normalized++) {
-    const tokenizer_added *a =
-        tokenizer__added_find(&t->added[1][normalized], text, len, 0, &start);
-    if (a != NULL && start == 0 && a->len == len) return a->id;
-  }
-  const tokenizer_piece *slot = tokenizer__piece_find(t, text, len);
-  return slot->len == 0 ? -1 : slot->id;
-}
-
 /* ---- added tokens ---------------------------------------------------------------------- */
 
 /* The longest token of the set that text[len] begins with. */
@@ -85,8 +73,9 @@ static const tokenizer_added *added_at(const tokenizer_added_set *set, const cha
   return longest;
 }
 
-const tokenizer_added *tokenizer__added_find(const tokenizer_added_set *set, const char *text,
-                                             size_t len, size_t at, size_t *start) {
+/* The leftmost, then longest, token of the set in text[at..len-1]; NULL: there is none. */
+static const tokenizer_added *added_find(const tokenizer_added_set *set, const char *text,
+                                         size_t len, size_t at, size_t *start) {
   if (set->n == 0) return NULL;
   for (; at < len; at++) {
     if (set->lone_byte >= 0) {
@@ -103,6 +92,17 @@ const tokenizer_added *tokenizer__added_find(const tokenizer_added_set *set, con
     }
   }
   return NULL;
+}
+
+int32_t tokenizer_find(const tokenizer *t, const char *text) {
+  size_t len = strlen(text);
+  if (len == 0) return -1;
+  for (int normalized = 0; normalized < 2; normalized++) {
+    const tokenizer_added *longest = added_at(&t->added[1][normalized], text, len);
+    if (longest != NULL && longest->len == len) return longest->id;
+  }
+  const tokenizer_piece *slot = tokenizer__piece_find(t, text, len);
+  return slot == NULL ? -1 : slot->id;
 }
 
 /* ---- encoding -------------------------------------------------------------------------- */
@@ -148,7 +148,7 @@ static int encode_piece(encoder *e, const char *piece, size_t len) {
   const tokenizer *t = e->t;
   if (len == 1) return push(e->out, t->byte_ids[(uint8_t)piece[0]]);
   const tokenizer_piece *slot = tokenizer__piece_find(t, piece, len);
-  if (slot->len != 0 && slot->whole) return push(e->out, slot->id);
+  if (slot != NULL && slot->whole) return push(e->out, slot->id);
   size_t n = 0;
   int status = reserve(e->out, len);
   if (status != ENGINE_OK) return status;
@@ -177,7 +177,7 @@ static int encode_added(encoder *e, const tokenizer_added_set *set, const char *
   size_t at = 0;
   while (at < len) {
     size_t start = len;
-    const tokenizer_added *found = tokenizer__added_find(set, text, len, at, &start);
+    const tokenizer_added *found = added_find(set, text, len, at, &start);
     int status = start > at ? between(e, text + at, start - at) : ENGINE_OK;
     if (status == ENGINE_OK && found != NULL) status = push(e->out, found->id);
     if (status != ENGINE_OK) return status;

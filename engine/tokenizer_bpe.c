@@ -8,41 +8,39 @@
 #include <stdlib.h>
 
 #define SHORT_PIECE 40 /* bytes; above, the heap */
+#define NO_MERGE UINT64_MAX
 
-/* The slot of a pair, or the free slot where it would stand. */
-static tokenizer_merge *find(const tokenizer *t, int32_t left, int32_t right) {
-  uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-  for (uint64_t i = tokenizer__mix(tokenizer__mix(key));; i++) {
+tokenizer_merge *tokenizer__merge_slot(const tokenizer *t, int32_t left, int32_t right) {
+  uint64_t i = tokenizer__mix((uint64_t)(uint32_t)left << 32 | (uint32_t)right);
+  for (int probes = 0; probes < TOKENIZER_MAX_PROBES; probes++, i++) {
     tokenizer_merge *slot = &t->merges[i & t->merge_mask];
     if ((slot->left == left && slot->right == right) || slot->left < 0) return slot;
   }
+  return NULL;
 }
 
-uint64_t tokenizer__merge_find(const tokenizer *t, int32_t left, int32_t right) {
-  const tokenizer_merge *slot = find(t, left, right);
-  return slot->left < 0 ? TOKENIZER_NO_MERGE : slot->rank_id;
-}
-
-void tokenizer__merge_put(tokenizer *t, int32_t left, int32_t right, uint64_t rank_id) {
-  *find(t, left, right) = (tokenizer_merge){left, right, rank_id};
+/* rank << 32 | id of the result, or NO_MERGE. */
+static uint64_t merge_of(const tokenizer *t, int32_t left, int32_t right) {
+  const tokenizer_merge *slot = tokenizer__merge_slot(t, left, right);
+  return slot == NULL || slot->left < 0 ? NO_MERGE : slot->rank_id;
 }
 
 static size_t merge_short(const tokenizer *t, const char *piece, size_t len, int32_t *ids) {
   uint64_t ranks[SHORT_PIECE]; /* [n - 1] of ids[i], ids[i + 1] */
   size_t n = len;
   for (size_t i = 0; i < n; i++) ids[i] = t->byte_ids[(uint8_t)piece[i]];
-  for (size_t i = 0; i + 1 < n; i++) ranks[i] = tokenizer__merge_find(t, ids[i], ids[i + 1]);
+  for (size_t i = 0; i + 1 < n; i++) ranks[i] = merge_of(t, ids[i], ids[i + 1]);
   while (n > 1) {
     size_t best = 0;
     for (size_t i = 1; i + 1 < n; i++)
       if (ranks[i] < ranks[best]) best = i;
-    if (ranks[best] == TOKENIZER_NO_MERGE) break;
+    if (ranks[best] == NO_MERGE) break;
     ids[best] = (int32_t)(uint32_t)ranks[best];
     n--;
     for (size_t i = best + 1; i < n; i++) ids[i] = ids[i + 1];
     for (size_t i = best; i + 1 < n; i++) ranks[i] = ranks[i + 1];
-    if (best > 0) ranks[best - 1] = tokenizer__merge_find(t, ids[best - 1], ids[best]);
-    if (best + 1 < n) ranks[best] = tokenizer__merge_find(t, ids[best], ids[best + 1]);
+    if (best > 0) ranks[best - 1] = merge_of(t, ids[best - 1], ids[best]);
+    if (best + 1 < n) ranks[best] = merge_of(t, ids[best], ids[best + 1]);
   }
   return n;
 }
@@ -98,8 +96,8 @@ static int merge_long(const tokenizer *t, tokenizer_scratch *scratch, const char
     prev[i] = i - 1;
   }
   for (int32_t i = 0; i < n; i++) {
-    ranks[i] = i + 1 < n ? tokenizer__merge_find(t, ids[i], ids[i + 1]) : TOKENIZER_NO_MERGE;
-    if (ranks[i] != TOKENIZER_NO_MERGE) heap[pairs++] = ranks[i] >> 32 << 32 | (uint32_t)i;
+    ranks[i] = i + 1 < n ? merge_of(t, ids[i], ids[i + 1]) : NO_MERGE;
+    if (ranks[i] != NO_MERGE) heap[pairs++] = ranks[i] >> 32 << 32 | (uint32_t)i;
   }
   for (size_t i = pairs / 2; i-- > 0;) sift_down(heap, pairs, i);
   while (pairs > 0) {
@@ -107,19 +105,19 @@ static int merge_long(const tokenizer *t, tokenizer_scratch *scratch, const char
     heap[0] = heap[--pairs];
     if (pairs > 0) sift_down(heap, pairs, 0);
     int32_t left = (int32_t)(uint32_t)top;
-    if (ranks[left] == TOKENIZER_NO_MERGE || ranks[left] >> 32 != top >> 32) continue;
+    if (ranks[left] == NO_MERGE || ranks[left] >> 32 != top >> 32) continue;
     int32_t right = next[left], after = next[right], before = prev[left];
     ids[left] = (int32_t)(uint32_t)ranks[left];
-    ranks[right] = TOKENIZER_NO_MERGE;
+    ranks[right] = NO_MERGE;
     next[left] = after;
     if (after >= 0) prev[after] = left;
     ranks[left] =
-        after >= 0 ? tokenizer__merge_find(t, ids[left], ids[after]) : TOKENIZER_NO_MERGE;
-    if (ranks[left] != TOKENIZER_NO_MERGE)
+        after >= 0 ? merge_of(t, ids[left], ids[after]) : NO_MERGE;
+    if (ranks[left] != NO_MERGE)
       push(heap, &pairs, ranks[left] >> 32 << 32 | (uint32_t)left);
     if (before < 0) continue;
-    ranks[before] = tokenizer__merge_find(t, ids[before], ids[left]);
-    if (ranks[before] != TOKENIZER_NO_MERGE)
+    ranks[before] = merge_of(t, ids[before], ids[left]);
+    if (ranks[before] != NO_MERGE)
       push(heap, &pairs, ranks[before] >> 32 << 32 | (uint32_t)before);
   }
   size_t out = 0;

@@ -1,10 +1,10 @@
 /* tokenizer_internal.h - what the tokenizer's files share.
  *
- * Text goes through five stages, a file each: added tokens and bytes that are not UTF-8 are
- * cut out (tokenizer.c), the rest is brought to NFC (tokenizer_normalize.c), cut into pieces
- * by the pre-tokenizer's pattern (tokenizer_pretokenize.c), and each piece becomes ids, by a
- * look-up where the piece is one token, by merging otherwise (tokenizer_bpe.c). Vocabularies
- * are checked and indexed in tokenizer_vocab.c. */
+ * Text goes through four stages, a file each: added tokens and bytes that are not UTF-8 are
+ * cut out (tokenizer.c), the rest is brought to NFC (tokenizer_normalize.c) and cut into pieces
+ * by the pre-tokenizer's pattern (tokenizer_pretokenize.c), and each piece becomes ids: by a
+ * look-up where it is one token, else by merging (tokenizer_bpe.c). Vocabularies are checked
+ * and indexed in tokenizer_vocab.c; tokenizer_json.c reads one from a tokenizer.json. */
 #ifndef FIMD_ENGINE_TOKENIZER_INTERNAL_H
 #define FIMD_ENGINE_TOKENIZER_INTERNAL_H
 
@@ -17,6 +17,11 @@
 #define TOKENIZER_MAX_TOKENS (1 << 22)
 #define TOKENIZER_MAX_MERGES (1 << 22)
 #define TOKENIZER_MAX_TOKEN_BYTES 4096 /* as written in the file */
+#define TOKENIZER_MAX_ADDED_BYTES 256 /* looking for one may read so many at every byte of a text */
+/* Nothing is stored further than this from the slot its hash names, so that a vocabulary made
+ * to collide is refused and not slow. Tables are at most two thirds full: honest vocabularies
+ * stay far below. */
+#define TOKENIZER_MAX_PROBES 512
 
 /* ---- pieces: bytes -> id --------------------------------------------------------------- */
 
@@ -30,8 +35,6 @@ typedef struct tokenizer_piece {
 } tokenizer_piece;
 
 /* ---- merges: two ids -> one ------------------------------------------------------------ */
-
-#define TOKENIZER_NO_MERGE UINT64_MAX
 
 typedef struct tokenizer_merge {
   int32_t left, right; /* left is -1 where the slot is free */
@@ -54,10 +57,6 @@ typedef struct tokenizer_added_set {
   int lone_byte;  /* the byte that all of them begin with, or -1 */
 } tokenizer_added_set;
 
-/* Finds the leftmost, then longest, added token in text[at..len-1]. NULL: there is none. */
-const tokenizer_added *tokenizer__added_find(const tokenizer_added_set *set, const char *text,
-                                             size_t len, size_t at, size_t *start);
-
 /* ---- the tokenizer --------------------------------------------------------------------- */
 
 typedef struct tokenizer_pattern tokenizer_pattern;
@@ -65,13 +64,13 @@ typedef struct tokenizer_pattern tokenizer_pattern;
 struct tokenizer {
   int n;
   uint8_t *kinds;   /* [n] owned; tokenizer_kind */
-  size_t *offsets;  /* [n + 1] owned; token i is pool[offsets[i] .. offsets[i + 1] - 2], then a 0 */
+  size_t *offsets;  /* [n + 1] owned; token i is in pool from offsets[i], a 0 byte behind it */
   char *pool;       /* owned */
   tokenizer_piece *pieces; /* [piece_mask + 1] owned */
   uint64_t piece_mask;
   tokenizer_merge *merges; /* [merge_mask + 1] owned */
   uint64_t merge_mask;
-  int32_t byte_ids[256];
+  int32_t byte_ids[256]; /* the token of each byte */
   /* [special ones too][normalized ones]: those are matched after NFC, the others before */
   tokenizer_added_set added[2][2];
   tokenizer_pattern *pattern; /* owned */
@@ -119,9 +118,8 @@ int tokenizer__nfc(tokenizer_scratch *scratch, const char *text, size_t len, cha
 
 int tokenizer__pattern_new(tokenizer_pattern **out, char *err, size_t errlen);
 void tokenizer__pattern_delete(tokenizer_pattern *pattern);
-/* The end of the piece that begins at text[at], at < len: by the pattern, by our own reading
- * of it where only ASCII decides (0: something else does), and by whichever fits. text is
- * valid UTF-8. Negative: an engine_status in *status. */
+/* The end of the piece that begins at text[at], at < len, in valid UTF-8: by our own reading of
+ * the pattern where only ASCII decides (0: something else does), and by the pattern. */
 size_t tokenizer__split_ascii(const char *text, size_t len, size_t at);
 int tokenizer__split_pattern(const tokenizer_pattern *pattern, tokenizer_scratch *scratch,
                              const char *text, size_t len, size_t at, size_t *end);
@@ -129,9 +127,9 @@ int tokenizer__split_pattern(const tokenizer_pattern *pattern, tokenizer_scratch
 /* The ids of one piece by merging, len > 0: ids[len] has room, *n are used. */
 int tokenizer__bpe(const tokenizer *t, tokenizer_scratch *scratch, const char *piece,
                    size_t len, int32_t *ids, size_t *n);
-/* rank << 32 | id, or TOKENIZER_NO_MERGE. _put: the pair must not be there yet. */
-uint64_t tokenizer__merge_find(const tokenizer *t, int32_t left, int32_t right);
-void tokenizer__merge_put(tokenizer *t, int32_t left, int32_t right, uint64_t rank_id);
+/* The slot of a pair, or the free slot where it would stand (its left is -1), or NULL: not
+ * there and no room for it. */
+tokenizer_merge *tokenizer__merge_slot(const tokenizer *t, int32_t left, int32_t right);
 
 /* ---- look-ups, inline because they run once a piece ------------------------------------ */
 
@@ -155,7 +153,8 @@ static inline uint64_t tokenizer__head(const char *p, size_t len) {
 }
 
 static inline uint64_t tokenizer__mix(uint64_t x) {
-  x *= 0x9E3779B97F4A7C15u;
+  x = (x ^ x >> 32) * 0x9E3779B97F4A7C15u;
+  x = (x ^ x >> 29) * 0xBF58476D1CE4E5B9u;
   return x ^ x >> 32;
 }
 
@@ -166,17 +165,26 @@ static inline uint64_t tokenizer__piece_head(const char *p, size_t len) {
   return tokenizer__mix(h ^ tokenizer__load64(p + len - 8));
 }
 
-/* The slot of the piece p[len], len > 0, or the free slot where it would stand. */
-static inline const tokenizer_piece *tokenizer__piece_find(const tokenizer *t, const char *p,
-                                                           size_t len) {
-  uint64_t head = tokenizer__piece_head(p, len);
-  for (uint64_t i = tokenizer__mix(head + len * 0xD6E8FEB86659FD93u);; i++) {
-    const tokenizer_piece *slot = &t->pieces[i & t->piece_mask];
+/* The slot of the piece p[len], len > 0, or the free slot where it would stand (its len is 0),
+ * or NULL: not there and no room for it. */
+static inline tokenizer_piece *tokenizer__piece_slot(const tokenizer *t, const char *p,
+                                                     size_t len) {
+  uint64_t head = tokenizer__piece_head(p, len), i = tokenizer__mix(head + len);
+  for (int probes = 0; probes < TOKENIZER_MAX_PROBES; probes++, i++) {
+    tokenizer_piece *slot = &t->pieces[i & t->piece_mask];
     if (slot->len == 0) return slot;
     if (slot->head == head && slot->len == len &&
         (len <= 8 || memcmp(t->pool + t->offsets[slot->id], p, len) == 0))
       return slot;
   }
+  return NULL;
+}
+
+/* NULL: no normal token is p[len]. */
+static inline const tokenizer_piece *tokenizer__piece_find(const tokenizer *t, const char *p,
+                                                           size_t len) {
+  const tokenizer_piece *slot = tokenizer__piece_slot(t, p, len);
+  return slot == NULL || slot->len == 0 ? NULL : slot;
 }
 
 #endif

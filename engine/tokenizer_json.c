@@ -11,8 +11,8 @@
 #include <cjson/cJSON.h>
 
 static const char qwen2_pattern[] =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
-    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
+    " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 typedef struct reader {
   tokenizer_string *tokens; /* [n] owned; the strings are the JSON tree's */
@@ -105,12 +105,6 @@ static int read_vocab(reader *r, const cJSON *vocab) {
   return ENGINE_OK;
 }
 
-/* Files of Qwen2.5-Coder call the fill-in-the-middle tokens not special, though no text has
- * them; GGUF files call them control tokens. What is written <|so|> is special here. */
-static bool looks_special(const char *s, size_t len) {
-  return len > 4 && memcmp(s, "<|", 2) == 0 && memcmp(s + len - 2, "|>", 2) == 0;
-}
-
 static int read_added(reader *r, const cJSON *added) {
   static const char *const off[] = {"single_word", "lstrip", "rstrip"};
   if (added != NULL && !cJSON_IsArray(added)) return FAIL(r, "added_tokens: not an array");
@@ -130,9 +124,7 @@ static int read_added(reader *r, const cJSON *added) {
     if (r->kinds[id] != TOKENIZER_UNUSED && !same)
       return FAIL(r, "added_tokens: another token has the id %d", id);
     r->tokens[id] = text;
-    r->kinds[id] = is_true(item, "special") || looks_special(text.data, text.len)
-                       ? TOKENIZER_SPECIAL
-                       : TOKENIZER_ADDED;
+    r->kinds[id] = is_true(item, "special") ? TOKENIZER_SPECIAL : TOKENIZER_ADDED;
     r->normalized[id] = is_true(item, "normalized");
   }
   return ENGINE_OK;

@@ -1,0 +1,243 @@
+/* completion.c - the public face: documents, options, requests in and out.
+ *
+ * What a request needs is copied or held here, on the front thread; from engine_post on it
+ * belongs to the engine thread (job.c) and shares nothing but its cancel flag. */
+#include "completion/completion.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "completion/job.h"
+
+/* ---- words ----------------------------------------------------------------------------- */
+
+const char *completion_strstatus(int status) {
+  switch (status) {
+    case COMPLETION_OK: return "no error";
+    case COMPLETION_ENOMEM: return "out of memory";
+    case COMPLETION_EINVAL: return "no such document or position";
+    case COMPLETION_ECANCELLED: return "cancelled";
+    case COMPLETION_EENGINE: return "the model could not be run";
+    case COMPLETION_EUNFIT: return "the model has no fill-in-the-middle tokens";
+    default: return "unknown completion status";
+  }
+}
+
+const char *completion_strstop(completion_stop stop) {
+  switch (stop) {
+    case COMPLETION_STOP_NONE: return "none";
+    case COMPLETION_STOP_MODEL: return "model";
+    case COMPLETION_STOP_LINE: return "line";
+    case COMPLETION_STOP_BLOCK: return "block";
+    case COMPLETION_STOP_SUFFIX: return "suffix";
+    case COMPLETION_STOP_REPEAT: return "repeat";
+    case COMPLETION_STOP_LIMIT: return "limit";
+    case COMPLETION_STOP_CANCELLED: return "cancelled";
+  }
+  return "unknown";
+}
+
+/* ---- the engine thread, waited for ----------------------------------------------------- */
+
+typedef struct errand {
+  engine_job job; /* first */
+  completion *c;
+  pthread_mutex_t lock;
+  pthread_cond_t done_changed;
+  bool done;
+  int status;
+} errand;
+
+static void errand_done(errand *e, int status) {
+  pthread_mutex_lock(&e->lock);
+  e->status = status;
+  e->done = true;
+  pthread_cond_signal(&e->done_changed);
+  pthread_mutex_unlock(&e->lock);
+}
+
+static void errand_open(engine_job *job) {
+  errand *e = (errand *)job;
+  int status = engine_session_new(e->c->engine, &e->c->session);
+  errand_done(e, status == 0 ? 0 : status == ENGINE_ENOMEM ? COMPLETION_ENOMEM : COMPLETION_EENGINE);
+}
+
+static void errand_close(engine_job *job) {
+  errand *e = (errand *)job;
+  completion__reuse_clear(&e->c->reuse);
+  completion__parser_delete(e->c->parser);
+  engine_session_delete(e->c->session);
+  errand_done(e, 0);
+}
+
+/* Sessions are made and ended on the engine thread; this waits until that was done. */
+static int run_errand(completion *c, void (*run)(engine_job *)) {
+  errand e = {.job = {.run = run}, .c = c};
+  atomic_init(&e.job.cancel, false);
+  pthread_mutex_init(&e.lock, NULL);
+  pthread_cond_init(&e.done_changed, NULL);
+  engine_post(c->engine, &e.job);
+  pthread_mutex_lock(&e.lock);
+  while (!e.done) pthread_cond_wait(&e.done_changed, &e.lock);
+  pthread_mutex_unlock(&e.lock);
+  pthread_cond_destroy(&e.done_changed);
+  pthread_mutex_destroy(&e.lock);
+  return e.status;
+}
+
+/* ---- life ------------------------------------------------------------------------------ */
+
+static void specials_collect(completion *c) {
+  const engine_special *s = &engine_get_info(c->engine)->special;
+  const int32_t ids[COMPLETION__SPECIALS_MAX] = {s->endoftext,  s->im_start,   s->im_end,
+                                                 s->fim_prefix, s->fim_middle, s->fim_suffix,
+                                                 s->fim_pad,    s->repo_name,  s->file_sep};
+  for (int i = 0; i < COMPLETION__SPECIALS_MAX; i++) {
+    if (ids[i] < 0) continue;
+    size_t len = 0;
+    const char *text = engine_token_text(c->engine, ids[i], &len);
+    if (len) c->special[c->n_special++] = completion__slice_of(text, len);
+  }
+}
+
+int completion_new(completion **out, engine *e, const completion_options *options) {
+  if (!out) return COMPLETION_EINVAL;
+  *out = NULL;
+  if (!e) return COMPLETION_EINVAL;
+  completion *c = calloc(1, sizeof *c);
+  if (!c) return COMPLETION_ENOMEM;
+  c->engine = e;
+  pthread_mutex_init(&c->lock, NULL);
+  pthread_cond_init(&c->idle, NULL);
+  specials_collect(c);
+  c->parser = completion__parser_new();
+  c->logits = malloc((size_t)engine_get_info(e)->vocab * sizeof *c->logits);
+  int status = c->parser && c->logits ? 0 : COMPLETION_ENOMEM;
+  if (!status) status = completion_set_options(c, options);
+  if (!status) status = run_errand(c, errand_open);
+  if (status) {
+    completion__parser_delete(c->parser);
+    free(c->logits);
+    pthread_cond_destroy(&c->idle);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+    return status;
+  }
+  *out = c;
+  return 0;
+}
+
+void completion_delete(completion *c) {
+  if (!c) return;
+  pthread_mutex_lock(&c->lock);
+  for (completion_job *j = c->active; j; j = j->next) atomic_store(&j->job.cancel, true);
+  while (c->active) pthread_cond_wait(&c->idle, &c->lock);
+  pthread_mutex_unlock(&c->lock);
+  run_errand(c, errand_close);
+  completion__documents_free(&c->documents);
+  free(c->logits);
+  pthread_cond_destroy(&c->idle);
+  pthread_mutex_destroy(&c->lock);
+  free(c);
+}
+
+int completion_set_options(completion *c, const completion_options *options) {
+  completion_options o = options ? *options : (completion_options){0};
+  if (o.prompt_tokens < 0 || o.max_tokens < 0 || o.max_lines < 0 || !(o.temperature >= 0) ||
+      !(o.top_p >= 0 && o.top_p <= 1))
+    return COMPLETION_EINVAL;
+  if (!o.prompt_tokens) o.prompt_tokens = COMPLETION__PROMPT_TOKENS;
+  if (!o.max_tokens) o.max_tokens = COMPLETION__MAX_TOKENS;
+  if (!o.max_lines) o.max_lines = COMPLETION__MAX_LINES;
+  c->options = o;
+  return 0;
+}
+
+/* ---- documents ------------------------------------------------------------------------- */
+
+int completion_document_set(completion *c, const completion_document *d) {
+  return completion__documents_set(&c->documents, d);
+}
+
+void completion_document_remove(completion *c, const char *uri) {
+  completion__documents_remove(&c->documents, uri);
+}
+
+int completion_root_add(completion *c, const char *path) {
+  return completion__documents_root_add(&c->documents, path);
+}
+
+void completion_root_remove(completion *c, const char *path) {
+  completion__documents_root_remove(&c->documents, path);
+}
+
+/* ---- requests -------------------------------------------------------------------------- */
+
+static bool is_position(const completion__text *t, size_t raw) {
+  if (raw > t->raw_len) return false;
+  size_t at = completion__text_offset(t, raw);
+  return at == t->len || !completion__utf8_inside(t->bytes[at]);
+}
+
+static bool on_one_line(const completion__text *t, size_t raw_from, size_t raw_to) {
+  size_t from = completion__text_offset(t, raw_from), to = completion__text_offset(t, raw_to);
+  return from <= to && completion__line_end(completion__text_slice(t), from) >= to;
+}
+
+static int selection_set(completion_job *j, const completion_query *q, const completion__text *t) {
+  size_t end = q->selected_end < q->offset ? q->offset : q->selected_end;
+  if (q->selected_start > q->offset || !is_position(t, q->selected_start) || !is_position(t, end) ||
+      !on_one_line(t, q->selected_start, end))
+    return COMPLETION_EINVAL;
+  j->has_selection = true;
+  j->selected_start = q->selected_start;
+  j->selected_end = end;
+  return completion__buffer_add(&j->selected, q->selected_text);
+}
+
+int completion_start(completion *c, const completion_query *q, completion_job **job) {
+  if (job) *job = NULL;
+  if (!q || !q->uri || !q->on_done || q->max_tokens < 0 || q->mode < COMPLETION_AUTO || q->mode > COMPLETION_MULTI_LINE)
+    return COMPLETION_EINVAL;
+  completion__document *d = completion__documents_find(&c->documents, q->uri);
+  if (!d || !is_position(d->text, q->offset)) return COMPLETION_EINVAL;
+  const engine_special *special = &engine_get_info(c->engine)->special;
+  if (special->fim_prefix < 0 || special->fim_suffix < 0 || special->fim_middle < 0) return COMPLETION_EUNFIT;
+  completion_job *j = calloc(1, sizeof *j);
+  if (!j) return COMPLETION_ENOMEM;
+  j->started_ms = completion__now_ms();
+  j->job.run = completion__job_run;
+  atomic_init(&j->job.cancel, false);
+  atomic_init(&j->refs, job ? 2 : 1);
+  j->owner = c;
+  j->options = c->options;
+  if (q->max_tokens) j->options.max_tokens = q->max_tokens;
+  j->mode = q->mode;
+  j->offset = q->offset;
+  j->on_update = q->on_update;
+  j->on_done = q->on_done;
+  j->user = q->user;
+  int status = q->selected_text ? selection_set(j, q, d->text) : 0;
+  if (status) {
+    completion__buffer_free(&j->selected);
+    free(j);
+    return status;
+  }
+  j->n_views = completion__documents_view(&c->documents, d, j->views, c->options.no_context ? 1 : COMPLETION__VIEWS_MAX);
+  pthread_mutex_lock(&c->lock);
+  j->next = c->active;
+  if (j->next) j->next->previous = j;
+  c->active = j;
+  pthread_mutex_unlock(&c->lock);
+  if (job) *job = j;
+  engine_post(c->engine, &j->job);
+  return 0;
+}
+
+void completion_job_cancel(completion_job *job) {
+  if (job) atomic_store(&job->job.cancel, true);
+}
+
+void completion_job_release(completion_job *job) {
+  if (job) completion__job_unref(job);
+}

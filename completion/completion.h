@@ -1,0 +1,148 @@
+/* completion.h - what to ask the model, and what to show of its answer.
+ *
+ * Takes documents and a cursor, reads the code around it with tree-sitter, lays out a
+ * fill-in-the-middle prompt within a token budget, runs it on the engine, decides when to stop
+ * and polishes the text. Knows nothing of JSON-RPC: positions are byte offsets in UTF-8.
+ *
+ * Threads: every function here may be called from one "front" thread (the LSP loop). Context,
+ * prompt and decoding run on the engine thread; on_update and on_done are called there.
+ *
+ * Errors: 0 or a negative completion_status. */
+#ifndef FIMD_COMPLETION_H
+#define FIMD_COMPLETION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/engine.h"
+
+typedef enum completion_status {
+  COMPLETION_OK = 0,
+  COMPLETION_ENOMEM = -1,
+  COMPLETION_EINVAL = -2,     /* no such document, offset past the end, not a character start */
+  COMPLETION_ECANCELLED = -3,
+  COMPLETION_EENGINE = -4,    /* the engine failed; result.message says how */
+  COMPLETION_EUNFIT = -5,     /* the model has no FIM tokens */
+} completion_status;
+
+const char *completion_strstatus(int status);
+
+typedef struct completion completion;
+typedef struct completion_job completion_job;
+
+/* ---- options --------------------------------------------------------------------------- */
+
+typedef struct completion_options {
+  int prompt_tokens;     /* budget for the whole prompt; 0: 2048, at most the context less
+                            max_tokens */
+  int max_tokens;        /* most tokens of a completion; 0: 64 */
+  int max_lines;         /* most lines shown; 0: 8 */
+  bool no_context;       /* leave out what tree-sitter finds (signatures, other files) */
+  float temperature;     /* 0: greedy */
+  float top_p;
+  uint64_t seed;
+} completion_options;
+
+/* *out is owned by the caller. The engine is borrowed until completion_delete. The options are
+ * copied; NULL means all defaults. Creates one session on the engine. */
+int completion_new(completion **out, engine *e, const completion_options *options);
+/* Cancels what runs, waits for it (its on_done is called), frees all. NULL is a no-op. */
+void completion_delete(completion *c);
+/* New options for the requests that start from now on. */
+int completion_set_options(completion *c, const completion_options *options);
+
+/* Loads every grammar. Returns how many languages there are; bad[size] gets the names of those
+ * whose grammar or queries cannot be used, apart by blanks, or "". Needs no engine. */
+int completion_check_languages(char *bad, size_t size);
+
+/* ---- documents ------------------------------------------------------------------------- */
+
+/* A text the editor has open, or that the command line read. Everything is copied. */
+typedef struct completion_document {
+  const char *uri;         /* its identity: "file:///..." or any other string */
+  const char *language_id; /* LSP's: "c", "cpp", "python", "typescript", "typescriptreact", ...;
+                              NULL or unknown: guessed from the uri's ending */
+  const char *text;        /* [len] UTF-8 */
+  size_t len;
+} completion_document;
+
+/* Adds the document or replaces its text. */
+int completion_document_set(completion *c, const completion_document *d);
+void completion_document_remove(completion *c, const char *uri);
+
+/* A workspace folder: paths in prompts are relative to it and its base name is the repository
+ * name. "path" is a file path, not a uri. */
+int completion_root_add(completion *c, const char *path);
+void completion_root_remove(completion *c, const char *path);
+
+/* ---- a request ------------------------------------------------------------------------- */
+
+typedef enum completion_stop {
+  COMPLETION_STOP_NONE = 0,
+  COMPLETION_STOP_MODEL,     /* the model ended it */
+  COMPLETION_STOP_LINE,      /* a single line was asked for or decided on */
+  COMPLETION_STOP_BLOCK,     /* the block begun at the cursor is complete */
+  COMPLETION_STOP_SUFFIX,    /* it began to repeat what follows the cursor */
+  COMPLETION_STOP_REPEAT,    /* it began to repeat itself */
+  COMPLETION_STOP_LIMIT,     /* max_tokens, max_lines or the context */
+  COMPLETION_STOP_CANCELLED,
+} completion_stop;
+
+const char *completion_strstop(completion_stop stop);
+
+typedef struct completion_stats {
+  int prompt_tokens;
+  int prefilled_tokens; /* of them, computed for this request (the rest was in the KV cache) */
+  int tokens, steps;
+  int context_pieces;   /* signatures and snippets that tree-sitter contributed */
+  double context_ms, prompt_ms, prefill_ms, first_token_ms, decode_ms, total_ms;
+} completion_stats;
+
+typedef struct completion_result {
+  int status;          /* completion_status; text is empty unless 0 */
+  const char *message; /* words for a person where status is negative, else NULL */
+  const char *text;    /* [len] what to show, UTF-8, zero-terminated; begins with the selected
+                          text where the query has one; may be empty */
+  size_t len;
+  size_t replace_start, replace_end; /* bytes of the document that the text takes the place of;
+                          replace_start <= cursor <= replace_end, all on the cursor's line */
+  bool final;          /* false in on_update */
+  completion_stop stop;
+  completion_stats stats;
+} completion_result;
+
+typedef enum completion_mode {
+  COMPLETION_AUTO = 0,    /* by syntax: inside a line one line; at a block's start several */
+  COMPLETION_SINGLE_LINE,
+  COMPLETION_MULTI_LINE,
+} completion_mode;
+
+typedef struct completion_query {
+  const char *uri; /* of a document that was set; copied */
+  size_t offset;   /* cursor, bytes */
+  completion_mode mode;
+  /* The editor's own popup has an item selected that would replace selected_start..offset
+   * by selected_text (LSP selectedCompletionInfo). The completion continues that text.
+   * NULL: none. Copied. */
+  const char *selected_text;
+  size_t selected_start;
+  size_t selected_end;
+  int max_tokens; /* 0: the option's */
+  /* Each whole first line and later growth, polished as if final; the next update or the
+   * result extends or replaces it. NULL: not wanted. The result is borrowed for the call. */
+  void (*on_update)(void *user, const completion_result *partial);
+  /* Exactly once for every started request, whatever happens. Borrowed for the call. */
+  void (*on_done)(void *user, const completion_result *result);
+  void *user;
+} completion_query;
+
+/* Starts a request; it sees the documents as they are now. On success *job (may be NULL) is a
+ * reference owned by the caller: completion_job_release. On failure on_done is never called. */
+int completion_start(completion *c, const completion_query *query, completion_job **job);
+/* Asks a request to end at the next decode step or prefill chunk; its result will have
+ * status COMPLETION_ECANCELLED unless it had already finished. */
+void completion_job_cancel(completion_job *job);
+void completion_job_release(completion_job *job);
+
+#endif

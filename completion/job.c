@@ -1,0 +1,357 @@
+/* job.c - one request's life on the engine thread: prompt, healing, decoding, the answer.
+ *
+ * Whatever happens, on_done is called once, at the end of completion__job_run, and nothing
+ * but it tells how the request went. */
+#include "completion/job.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "completion/polish.h"
+#include "completion/stop.h"
+
+/* ---- the job object -------------------------------------------------------------------- */
+
+void completion__job_unref(completion_job *j) {
+  if (atomic_fetch_sub(&j->refs, 1) == 1) free(j);
+}
+
+/* Lets go of what the request read, says that it is over, and gives up its own reference. */
+static void job_end(completion_job *j) {
+  completion *c = j->owner;
+  for (int i = 0; i < j->n_views; i++) completion__view_release(&j->views[i]);
+  completion__buffer_free(&j->selected);
+  pthread_mutex_lock(&c->lock);
+  if (j->previous)
+    j->previous->next = j->next;
+  else
+    c->active = j->next;
+  if (j->next) j->next->previous = j->previous;
+  if (!c->active) pthread_cond_signal(&c->idle);
+  pthread_mutex_unlock(&c->lock); /* c may be gone from here on */
+  completion__job_unref(j);
+}
+
+/* ---- a run ----------------------------------------------------------------------------- */
+
+typedef struct run {
+  completion_job *j;
+  completion *c;
+  completion__buffer virtual_before; /* where the popup's text stands in for the document's */
+  completion__slice before, after;   /* of the cursor */
+  size_t typed;                      /* bytes at the end of before that follow the anchor */
+  completion__reuse_terms terms;
+  completion__stop stop_rules;
+  completion__buffer text;           /* generated, from the cursor on */
+  size_t keep;                       /* bytes of it, once a rule said stop */
+  completion_stop stop;
+  engine_tokens ids;                 /* prompt, typed text and what was generated */
+  int lines_told;                    /* in the last on_update */
+  completion_stats stats;
+  int status;
+  const char *message;
+} run;
+
+static completion__slice typed_slice(const run *r) {
+  return completion__slice_cut(r->before, r->before.len - r->typed, r->before.len);
+}
+
+static int engine_failed(run *r, int engine_result) {
+  if (engine_result == ENGINE_ECANCELLED) return COMPLETION_ECANCELLED;
+  if (engine_result == ENGINE_ENOMEM) return COMPLETION_ENOMEM;
+  r->message = engine_strstatus(engine_result);
+  return COMPLETION_EENGINE;
+}
+
+static bool cancelled(const run *r) { return atomic_load(&r->j->job.cancel); }
+
+/* ---- telling --------------------------------------------------------------------------- */
+
+/* Polishes text[keep] and calls back. Out of memory: the result says so. */
+static void tell(run *r, size_t keep, bool final, void (*call)(void *, const completion_result *)) {
+  completion_job *j = r->j;
+  completion_result result = {.status = r->status, .final = final, .stop = r->stop, .stats = r->stats,
+                              .text = "", .replace_start = j->offset, .replace_end = j->offset};
+  completion__buffer shown = {0}, polished = {0};
+  if (r->status == 0 && keep > 0) {
+    completion__polish p = {.language = j->views[0].text->language, .before = r->before, .after = r->after,
+                            .special = r->c->special, .n_special = r->c->n_special,
+                            .crlf = j->views[0].text->crlf};
+    size_t absorb = 0;
+    int status = completion__polish_text(&p, completion__slice_of(r->text.s, keep), &polished, &absorb);
+    if (!status && polished.len && j->has_selection)
+      status = completion__buffer_append(&shown, j->selected.s, j->selected.len);
+    if (!status && polished.len) status = completion__buffer_append(&shown, polished.s, polished.len);
+    if (status) {
+      result.status = status;
+    } else if (shown.len) {
+      result.text = shown.s;
+      result.len = shown.len;
+      result.replace_end = j->offset + absorb;
+      if (j->has_selection) {
+        result.replace_start = j->selected_start;
+        result.replace_end = j->selected_end + absorb;
+      }
+    }
+  }
+  if (result.status) {
+    result.message = r->message ? r->message : completion_strstatus(result.status);
+    if (result.status == COMPLETION_ECANCELLED) result.stop = COMPLETION_STOP_CANCELLED;
+  }
+  if (final || result.len) call(j->user, &result);
+  completion__buffer_free(&polished);
+  completion__buffer_free(&shown);
+}
+
+/* A partial answer for each line that became whole. */
+static void tell_lines(run *r) {
+  if (!r->j->on_update) return;
+  int lines = 0;
+  size_t end = 0;
+  for (size_t at = 0; at < r->text.len; at++) {
+    if (r->text.s[at] != '\n') continue;
+    if (!completion__slice_is_blank(completion__slice_of(r->text.s, at))) {
+      lines++;
+      end = at;
+    }
+  }
+  if (lines <= r->lines_told) return;
+  r->lines_told = lines;
+  r->stats.total_ms = completion__now_ms() - r->j->started_ms;
+  tell(r, end, false, r->j->on_update);
+}
+
+/* ---- prompt ---------------------------------------------------------------------------- */
+
+static int find_cursor(run *r) {
+  completion_job *j = r->j;
+  const completion__text *t = j->views[0].text;
+  completion__slice all = completion__text_slice(t);
+  if (!j->has_selection) {
+    size_t at = completion__text_offset(t, j->offset);
+    r->before = completion__slice_cut(all, 0, at);
+    r->after = completion__slice_cut(all, at, all.len);
+    return 0;
+  }
+  size_t from = completion__text_offset(t, j->selected_start);
+  int status = completion__buffer_append(&r->virtual_before, all.s, from);
+  if (!status) status = completion__buffer_append(&r->virtual_before, j->selected.s, j->selected.len);
+  r->before = completion__buffer_slice(&r->virtual_before);
+  r->after = completion__slice_cut(all, completion__text_offset(t, j->selected_end), all.len);
+  return status;
+}
+
+/* The anchored prompt where it serves, else a new one, anchored before the token at the cursor. */
+static int find_prompt(run *r) {
+  completion_job *j = r->j;
+  completion__reuse *reuse = &r->c->reuse;
+  int context = engine_get_info(r->c->engine)->context;
+  int budget = context - j->options.max_tokens - COMPLETION__TYPED_TOKENS;
+  if (budget > j->options.prompt_tokens) budget = j->options.prompt_tokens;
+  completion__reuse_key key = {j->views[0].document, budget, j->options.no_context};
+  if (completion__reuse_fits(reuse, &key, r->before, r->after, &r->typed)) {
+    engine_tokens typed = {0};
+    completion__slice t = typed_slice(r);
+    int rc = t.len ? engine_tokenize(r->c->engine, t.s, t.len, false, &typed) : 0;
+    bool fits = rc == 0 && typed.n <= COMPLETION__TYPED_TOKENS;
+    engine_tokens_free(&typed);
+    if (fits) return 0;
+  }
+  double start = completion__now_ms();
+  size_t line = completion__line_start(r->before, r->before.len);
+  r->typed = completion__prompt_heal(completion__slice_cut(r->before, line, r->before.len));
+  completion__prompt_request request = {
+      .engine = r->c->engine, .parser = r->c->parser, .views = j->views, .n_views = j->n_views,
+      .before = completion__slice_cut(r->before, 0, r->before.len - r->typed), .after = r->after,
+      .budget = budget, .no_context = j->options.no_context, .cancel = &j->job.cancel};
+  completion__prompt prompt;
+  int status = completion__prompt_build(&request, &prompt);
+  if (status == COMPLETION_EINVAL) {
+    r->message = "the prompt does not fit: prompt_tokens or the model's context is too small";
+    return COMPLETION_EENGINE;
+  }
+  if (status) return status;
+  r->stats.context_ms = prompt.context_ms;
+  r->stats.prompt_ms = completion__now_ms() - start - prompt.context_ms;
+  status = completion__reuse_anchor(reuse, &key, request.before, r->after, &prompt);
+  completion__prompt_free(&prompt);
+  return status;
+}
+
+/* ---- typed text ------------------------------------------------------------------------ */
+
+/* The likeliest token whose text agrees with `must`: begins with it or is a start of it. */
+static int32_t best_agreeing(const run *r, completion__slice must) {
+  const engine *e = r->c->engine;
+  int vocab = engine_get_info(e)->vocab;
+  int32_t best = -1;
+  for (int32_t id = 0; id < vocab; id++) {
+    if (best >= 0 && !(r->c->logits[id] > r->c->logits[best])) continue;
+    size_t len = 0;
+    const char *text = engine_token_text(e, id, &len);
+    if (len == 0 || text[0] != must.s[0] || memcmp(text, must.s, len < must.len ? len : must.len) != 0) continue;
+    if (!engine_token_is_special(e, id)) best = id;
+  }
+  return best;
+}
+
+static int sync(run *r) {
+  int computed = 0;
+  int rc = engine_session_sync(r->c->session, r->ids.ids, r->ids.n, &r->j->job.cancel, &computed);
+  if (rc) return engine_failed(r, rc);
+  r->stats.prefilled_tokens += computed;
+  return 0;
+}
+
+/* Token healing: the typed text up to its last token is fed as it is; the rest is written
+ * again by the model, which may only choose tokens that agree with it, so that what follows
+ * begins at a token's border. What the last of them has beyond the cursor opens the answer. */
+static int feed_typed(run *r) {
+  completion__slice typed = typed_slice(r);
+  size_t heal = completion__prompt_heal(typed);
+  const engine *e = r->c->engine;
+  int rc = engine_tokens_append(&r->ids, r->c->reuse.prompt.tokens.ids, r->c->reuse.prompt.tokens.n);
+  if (!rc && typed.len > heal) rc = engine_tokenize(e, typed.s, typed.len - heal, false, &r->ids);
+  if (rc) return engine_failed(r, rc);
+  completion__slice must = completion__slice_cut(typed, typed.len - heal, typed.len);
+  while (must.len) {
+    if (cancelled(r)) return COMPLETION_ECANCELLED;
+    int status = sync(r);
+    if (status) return status;
+    rc = engine_session_logits(r->c->session, r->c->logits);
+    if (rc) return engine_failed(r, rc);
+    int32_t id = best_agreeing(r, must);
+    if (id < 0) { /* no token for these bytes: as they are */
+      rc = engine_tokenize(e, must.s, must.len, false, &r->ids);
+      return rc ? engine_failed(r, rc) : 0;
+    }
+    rc = engine_tokens_push(&r->ids, id);
+    if (rc) return engine_failed(r, rc);
+    size_t len = 0;
+    const char *text = engine_token_text(e, id, &len);
+    if (len > must.len) return completion__buffer_append(&r->text, text + must.len, len - must.len);
+    must = completion__slice_cut(must, len, must.len);
+  }
+  return 0;
+}
+
+/* ---- decoding -------------------------------------------------------------------------- */
+
+static int on_tokens(void *user, const int32_t *ids, int n) {
+  run *r = user;
+  if (r->stats.tokens == 0) r->stats.first_token_ms = completion__now_ms() - r->j->started_ms;
+  for (int i = 0; i < n; i++) {
+    size_t len = 0;
+    const char *text = engine_token_text(r->c->engine, ids[i], &len);
+    if (engine_tokens_push(&r->ids, ids[i]) || completion__buffer_append(&r->text, text, len)) {
+      r->status = COMPLETION_ENOMEM;
+      return 1;
+    }
+    r->stats.tokens++;
+    r->stop = completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), false, &r->keep);
+    if (r->stop != COMPLETION_STOP_NONE) return 1;
+  }
+  tell_lines(r);
+  return 0;
+}
+
+static int decode(run *r) {
+  completion_job *j = r->j;
+  int status = sync(r);
+  if (status) return status;
+  engine_generate_params params = {.max_tokens = j->options.max_tokens, .temperature = j->options.temperature,
+                                   .top_p = j->options.top_p, .seed = j->options.seed};
+  engine_generate_result result = {0};
+  double start = completion__now_ms();
+  int rc = engine_session_generate(r->c->session, &params, &j->job.cancel, on_tokens, r, &result);
+  r->stats.decode_ms = completion__now_ms() - start;
+  r->stats.steps = result.steps;
+  if (rc) return engine_failed(r, rc);
+  if (r->status) return r->status;
+  if (r->stop != COMPLETION_STOP_NONE) return 0;
+  if (result.stop == ENGINE_STOP_CANCELLED) return COMPLETION_ECANCELLED;
+  bool ended = result.stop == ENGINE_STOP_TOKEN;
+  r->stop = completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), ended, &r->keep);
+  if (r->stop == COMPLETION_STOP_NONE) {
+    r->keep = r->text.len;
+    r->stop = ended ? COMPLETION_STOP_MODEL : COMPLETION_STOP_LIMIT;
+  }
+  return 0;
+}
+
+/* Answers from the last answer, goes on with it where it was cut short, or asks anew. */
+static int complete(run *r) {
+  completion__reuse *reuse = &r->c->reuse;
+  completion__slice rest;
+  switch (completion__reuse_agrees(reuse, &r->terms, typed_slice(r), &rest)) {
+    case COMPLETION__AGREES_DONE:
+      r->stop = reuse->stop;
+      r->keep = rest.len;
+      r->stats.prompt_tokens = reuse->prompt.tokens.n;
+      return completion__buffer_append(&r->text, rest.s, rest.len);
+    case COMPLETION__AGREES_SO_FAR: {
+      int rc = engine_tokens_append(&r->ids, reuse->prompt.tokens.ids, reuse->prompt.tokens.n);
+      if (!rc) rc = engine_tokens_append(&r->ids, reuse->middle.ids, reuse->middle.n);
+      if (rc) return engine_failed(r, rc);
+      int status = completion__buffer_append(&r->text, rest.s, rest.len);
+      if (status) return status;
+      break;
+    }
+    case COMPLETION__DISAGREES: {
+      reuse->answered = false;
+      int status = feed_typed(r);
+      if (status) return status;
+      break;
+    }
+  }
+  r->stats.prompt_tokens = r->ids.n;
+  r->stop = completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), false, &r->keep);
+  int status = r->stop == COMPLETION_STOP_NONE ? decode(r) : 0;
+  bool keep = status == 0 || (status == COMPLETION_ECANCELLED && r->stats.tokens > 0);
+  if (keep) { /* the answer, or as much of it as there is */
+    engine_tokens middle = {0};
+    int prompt = reuse->prompt.tokens.n;
+    bool whole = status == 0;
+    if (!whole && engine_tokens_append(&middle, r->ids.ids + prompt, r->ids.n - prompt)) {
+      engine_tokens_free(&middle);
+      return status;
+    }
+    completion__slice text = completion__slice_of(r->text.s, whole ? r->keep : r->text.len);
+    completion__reuse_keep(reuse, &r->terms, typed_slice(r), text, whole, r->stop, &middle);
+    engine_tokens_free(&middle);
+  }
+  return status;
+}
+
+static int run_all(run *r) {
+  completion_job *j = r->j;
+  if (cancelled(r)) return COMPLETION_ECANCELLED;
+  int status = find_cursor(r);
+  if (!status) status = find_prompt(r);
+  if (status) return status;
+  if (cancelled(r)) return COMPLETION_ECANCELLED;
+  completion__stop_init(&r->stop_rules, j->views[0].text->language, r->before, r->after, j->mode,
+                        j->options.max_lines);
+  r->terms = (completion__reuse_terms){.mode = j->mode, .max_tokens = j->options.max_tokens,
+                                       .max_lines = j->options.max_lines,
+                                       .temperature = j->options.temperature,
+                                       .top_p = j->options.top_p, .seed = j->options.seed};
+  double start = completion__now_ms();
+  status = complete(r);
+  r->stats.context_pieces = r->c->reuse.prompt.pieces;
+  r->stats.prefill_ms = completion__now_ms() - start - r->stats.decode_ms;
+  if (status && status != COMPLETION_ECANCELLED) completion__reuse_clear(&r->c->reuse);
+  return status;
+}
+
+void completion__job_run(engine_job *job) {
+  completion_job *j = (completion_job *)job;
+  run r = {.j = j, .c = j->owner};
+  r.status = run_all(&r);
+  r.stats.total_ms = completion__now_ms() - j->started_ms;
+  tell(&r, r.keep, true, j->on_done);
+  completion__buffer_free(&r.virtual_before);
+  completion__buffer_free(&r.text);
+  engine_tokens_free(&r.ids);
+  job_end(j);
+}

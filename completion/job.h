@@ -1,0 +1,62 @@
+/* job.h - the completion object and a request's life, shared by completion.c (front thread)
+ * and job.c (engine thread). */
+#ifndef FIMD_COMPLETION_JOB_H
+#define FIMD_COMPLETION_JOB_H
+
+#include <pthread.h>
+
+#include "completion/reuse.h"
+
+#define COMPLETION__VIEWS_MAX 24    /* documents that a request looks at */
+#define COMPLETION__SPECIALS_MAX 9
+#define COMPLETION__PROMPT_TOKENS 2048
+#define COMPLETION__MAX_TOKENS 64
+#define COMPLETION__MAX_LINES 8
+
+struct completion {
+  engine *engine; /* borrowed */
+  completion__slice special[COMPLETION__SPECIALS_MAX]; /* [n_special] names, borrowed */
+  int n_special;
+
+  /* Front thread. */
+  completion_options options;
+  completion__documents documents;
+
+  /* Both: the requests that are not over. */
+  pthread_mutex_t lock;
+  pthread_cond_t idle; /* signalled when `active` becomes NULL */
+  completion_job *active;
+
+  /* Engine thread. */
+  engine_session *session;
+  completion__parser *parser;
+  completion__reuse reuse;
+  float *logits; /* [vocab] */
+};
+
+struct completion_job {
+  engine_job job; /* first, as the engine gives it back by its address */
+  completion *owner;
+  completion_job *next, *previous; /* in owner->active */
+  atomic_int refs; /* the request itself, and its starter where it asked for one */
+
+  completion_options options; /* with defaults filled in */
+  completion_mode mode;
+  completion__view views[COMPLETION__VIEWS_MAX];
+  int n_views;
+  size_t offset;               /* of the cursor, in the text as given */
+  bool has_selection;
+  completion__buffer selected; /* the popup's text */
+  size_t selected_start, selected_end;
+  void (*on_update)(void *user, const completion_result *partial);
+  void (*on_done)(void *user, const completion_result *result);
+  void *user;
+  double started_ms;
+};
+
+/* What engine_post runs. */
+void completion__job_run(engine_job *job);
+/* Frees a job's fields and itself on the last release. */
+void completion__job_unref(completion_job *job);
+
+#endif

@@ -1,0 +1,60 @@
+/* syntax.h - a document's syntax tree and the definitions in it, kept up to date.
+ *
+ * Engine thread only. The last text and tree of each document are kept; a new text is parsed
+ * from them with the one edit that the common prefix and suffix of both texts give, so that a
+ * keystroke costs what it changed. Broken code is the normal case. Time and size are bounded:
+ * a document that is too large or too slow simply has no tree. */
+#ifndef FIMD_COMPLETION_SYNTAX_H
+#define FIMD_COMPLETION_SYNTAX_H
+
+#include <stdatomic.h>
+
+#include "completion/document.h"
+
+#define COMPLETION__SYNTAX_BYTES ((size_t)1 << 20) /* larger documents are not parsed */
+
+typedef enum completion__kind {
+  COMPLETION__FUNCTION, /* functions, methods */
+  COMPLETION__TYPE,     /* classes, structs, interfaces, aliases, modules */
+  COMPLETION__VALUE,    /* constants, variables, fields, macros: shown as one line */
+} completion__kind;
+
+/* Offsets are bytes of the text. */
+typedef struct completion__definition {
+  uint32_t name, name_len;
+  uint32_t start, end;  /* the signature: what a reader needs, without a function's body */
+  uint32_t whole_end;   /* of the definition with its body */
+  uint8_t kind;         /* completion__kind */
+  bool cut;             /* a body follows that the signature leaves out */
+  bool local;           /* stands inside a function */
+} completion__definition;
+
+struct completion__syntax {
+  completion__text *text; /* owned reference: what the tree is of; NULL: none yet */
+  TSTree *tree;           /* owned, NULL where there is no tree of `text` */
+  completion__definition *definitions; /* [n_definitions] owned, by start */
+  int n_definitions;
+  bool definitions_known; /* of this text */
+  int skip;               /* requests to wait before trying again after a parse was too slow */
+};
+
+typedef struct completion__parser completion__parser;
+
+/* NULL: out of memory. */
+completion__parser *completion__parser_new(void);
+void completion__parser_delete(completion__parser *p); /* NULL is a no-op */
+
+/* Makes the document's syntax that of the text. Returns the tree, borrowed until the next call
+ * for this document, or NULL: no grammar, too large, too slow, cancelled, out of memory. */
+const TSTree *completion__syntax_tree(completion__parser *p, completion__document *d,
+                                      completion__text *text, const atomic_bool *cancel);
+/* The definitions in the text, by where they stand; borrowed likewise. 0 where there is no tree. */
+int completion__syntax_definitions(completion__parser *p, completion__document *d,
+                                   completion__text *text, const atomic_bool *cancel,
+                                   const completion__definition **definitions);
+void completion__syntax_delete(completion__syntax *s); /* NULL is a no-op; any thread */
+
+/* The one edit that makes `from` into `to`. False: they are equal. */
+bool completion__syntax_edit(completion__slice from, completion__slice to, TSInputEdit *edit);
+
+#endif

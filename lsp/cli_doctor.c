@@ -1,0 +1,179 @@
+/* cli_doctor.c - `fimd doctor`: each thing a completion needs, a tick or a cross with one fix.
+ *
+ * A machine without a GPU is a tick: completions work there, only slower. */
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lsp/cli.h"
+
+static void tick(const char *what, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void cross(int *crosses, const char *what, const char *fix, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void tick(const char *what, const char *format, ...) {
+  va_list args;
+  printf("  \u2713 %-12s ", what);
+  va_start(args, format);
+  vprintf(format, args);
+  va_end(args);
+  putchar('\n');
+}
+
+static void cross(int *crosses, const char *what, const char *fix, const char *format, ...) {
+  va_list args;
+  printf("  \u2717 %-12s ", what);
+  va_start(args, format);
+  vprintf(format, args);
+  va_end(args);
+  printf("\n      fix: %s\n", fix);
+  ++*crosses;
+}
+
+/* ---- the machine ----------------------------------------------------------------------- */
+
+/* The first "name: value" line of a /proc file whose name begins with key. */
+static bool proc_value(const char *path, const char *key, char *out, size_t size) {
+  FILE *f = fopen(path, "r");
+  if (f == NULL) return false;
+  static const size_t max = 8192;
+  char *line = malloc(max);
+  bool found = false;
+  while (line != NULL && !found && fgets(line, (int)max, f) != NULL) {
+    if (strncmp(line, key, strlen(key)) != 0) continue;
+    const char *value = strchr(line, ':');
+    if (value == NULL) continue;
+    value += 1 + strspn(value + 1, " \t");
+    snprintf(out, size, "%.*s", (int)strcspn(value, "\n"), value);
+    found = true;
+  }
+  free(line);
+  fclose(f);
+  return found;
+}
+
+static void check_cpu(int *crosses) {
+  char name[128] = "unknown";
+  proc_value("/proc/cpuinfo", "model name", name, sizeof name);
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni");
+  if (avx2)
+    tick("CPU", "%s: AVX2%s", name, avx512 ? ", AVX-512 VNNI" : "");
+  else
+    cross(crosses, "CPU", "run on a CPU with AVX2 (2013 or later), or on a GPU",
+          "%s: no AVX2, the portable code is several times slower", name);
+#else
+  (void)crosses;
+  tick("CPU", "%s: portable code", name);
+#endif
+}
+
+static void check_memory(int *crosses, const engine *e) {
+  char text[64];
+  if (!proc_value("/proc/meminfo", "MemAvailable", text, sizeof text)) return;
+  double available = strtod(text, NULL) * 1024;
+  double needed = e == NULL ? 0 : (double)engine_get_info(e)->weight_bytes * 0.5;
+  if (available > needed + 256e6)
+    tick("memory", "%.1f GB available", available / 1e9);
+  else
+    cross(crosses, "memory", "close other programs, or choose a smaller model with --model",
+          "only %.1f GB available", available / 1e9);
+}
+
+/* The driver's own library is asked, by dlopen: fimd runs on machines that have none. */
+static void check_gpu(const engine *e) {
+  void *cuda = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  int (*init)(unsigned) = NULL, (*version)(int *) = NULL, (*count)(int *) = NULL;
+  int (*device_name)(char *, int, int) = NULL;
+  int n = 0, v = 0;
+  char name[128] = "";
+  if (cuda != NULL) {
+    *(void **)&init = dlsym(cuda, "cuInit");
+    *(void **)&version = dlsym(cuda, "cuDriverGetVersion");
+    *(void **)&count = dlsym(cuda, "cuDeviceGetCount");
+    *(void **)&device_name = dlsym(cuda, "cuDeviceGetName");
+  }
+  if (init != NULL && count != NULL && init(0) == 0 && count(&n) == 0 && n > 0 &&
+      device_name != NULL)
+    device_name(name, sizeof name, 0);
+  if (version != NULL) version(&v);
+  const char *note = e == NULL ? "" : engine_get_info(e)->backend_note;
+  if (n > 0)
+    tick("GPU", "%s, driver for CUDA %d.%d%s%s", name, v / 1000, v % 1000 / 10,
+         note[0] != '\0' ? "; " : "", note);
+  else
+    tick("GPU", "none (%s): completions run on the CPU",
+         cuda == NULL ? "no NVIDIA driver is installed" : "the driver finds no device");
+  if (cuda != NULL) dlclose(cuda);
+}
+
+/* ---- fimd itself ----------------------------------------------------------------------- */
+
+static void check_grammars(int *crosses) {
+  char bad[256] = "";
+  int n = completion_check_languages(bad, sizeof bad);
+  if (bad[0] == '\0')
+    tick("grammars", "%d languages, ABI accepted", n);
+  else
+    cross(crosses, "grammars", "rebuild from a clean tree: make clean && make",
+          "cannot be loaded: %s", bad);
+}
+
+static void check_model(int *crosses, const engine *e) {
+  const engine_info *i = engine_get_info(e);
+  bool fim = i->special.fim_prefix >= 0 && i->special.fim_suffix >= 0 && i->special.fim_middle >= 0;
+  if (fim)
+    tick("model", "%s, %.0f M parameters, %s, %.0f MB, context %d of %d (%s)", i->model,
+         (double)i->parameters / 1e6, i->types, (double)i->weight_bytes / 1e6, i->context,
+         i->trained_context, i->path);
+  else
+    cross(crosses, "model", "choose a Qwen2.5-Coder model with --model",
+          "%s has no fill-in-the-middle tokens", i->model);
+  tick("backend", "%s", i->backend);
+}
+
+static void check_completion(int *crosses, const cli_options *o, engine *e) {
+  static const char text[] = "def add(a, b):\n    return \n\n\nprint(add(1, 2))\n";
+  completion_document d = {.uri = "file:///doctor.py", .language_id = "python", .text = text,
+                           .len = sizeof text - 1};
+  completion_query q = {.uri = d.uri, .offset = 26, .mode = COMPLETION_SINGLE_LINE};
+  completion *c = NULL;
+  cli_result r = {0};
+  int rc = completion_new(&c, e, &o->completion);
+  if (rc == COMPLETION_OK) rc = completion_document_set(c, &d);
+  if (rc == COMPLETION_OK) rc = cli_run(c, &q, &r);
+  if (rc == COMPLETION_OK)
+    tick("completion", "'    return %s' in %.1f ms (prompt %d tokens, %d generated)", r.text,
+         r.stats.total_ms, r.stats.prompt_tokens, r.stats.tokens);
+  else
+    cross(crosses, "completion", "try --backend cpu-reference, and report it if that works",
+          "failed: %s", r.message != NULL ? r.message : completion_strstatus(rc));
+  cli_result_free(&r);
+  completion_delete(c);
+}
+
+int cli_doctor(const cli_options *o) {
+  int crosses = 0;
+  char err[1024] = "";
+  engine *e = NULL;
+  printf("fimd " FIMD_VERSION "\n");
+  check_cpu(&crosses);
+  int rc = engine_open(&e, &o->engine, err, sizeof err);
+  check_gpu(e);
+  check_memory(&crosses, e);
+  check_grammars(&crosses);
+  if (rc == ENGINE_OK) {
+    check_model(&crosses, e);
+    check_completion(&crosses, o, e);
+  } else {
+    cross(&crosses, "model", "name a model that is there, or leave out --model for the embedded one",
+          "%s", err);
+  }
+  engine_close(e);
+  if (crosses > 0) printf("%d thing%s to fix\n", crosses, crosses == 1 ? "" : "s");
+  return crosses > 0;
+}

@@ -1,0 +1,502 @@
+/* client.c - one client: its lifecycle, and where its messages go. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lsp/internal.h"
+#include "lsp/json.h"
+
+#define PROGRESS_TOKEN "fimd/model"
+
+/* ---- sending --------------------------------------------------------------------------- */
+
+void lsp__client_send(lsp__client *c, lsp__buffer *b) {
+  if (c->connection != NULL)
+    lsp__connection_send(c->connection, b);
+  else
+    lsp__buffer_free(b);
+}
+
+void lsp__client_error(lsp__client *c, lsp__id id, int code, const char *message) {
+  lsp__buffer b = {0};
+  lsp__rpc_error(&b, id, code, message);
+  if (!b.failed) {
+    lsp__client_send(c, &b);
+    return;
+  }
+  /* Not even that much memory: a client that gets no answer must not wait for one. */
+  lsp__buffer_free(&b);
+  lsp__client_leave(c);
+}
+
+static void send_message(lsp__client *c, const char *method, int type, const char *message) {
+  lsp__buffer b = {0};
+  lsp__rpc_begin_notification(&b, method);
+  lsp__json_begin(&b, '{');
+  lsp__json_key(&b, "type");
+  lsp__json_int(&b, type);
+  lsp__json_key(&b, "message");
+  lsp__json_string(&b, message);
+  lsp__json_end(&b, '}');
+  lsp__rpc_end(&b);
+  lsp__client_send(c, &b);
+}
+
+/* Before initialize is answered there is nobody to tell. */
+static void say(lsp__client *c, const char *method, int level, const char *format, va_list args) {
+  char text[1536];
+  vsnprintf(text, sizeof text, format, args);
+  if (c->phase != LSP__PHASE_NEW) send_message(c, method, level, text);
+}
+
+void lsp__client_log(lsp__client *c, int level, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  say(c, "window/logMessage", level, format, args);
+  va_end(args);
+}
+
+void lsp__client_show(lsp__client *c, int level, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  say(c, "window/showMessage", level, format, args);
+  va_end(args);
+}
+
+void lsp__client_trace(lsp__client *c, const char *message, const char *verbose) {
+  if (c->trace == LSP__TRACE_OFF) return;
+  lsp__buffer b = {0};
+  lsp__rpc_begin_notification(&b, "$/logTrace");
+  lsp__json_begin(&b, '{');
+  lsp__json_key(&b, "message");
+  lsp__json_string(&b, message);
+  if (c->trace == LSP__TRACE_VERBOSE) {
+    lsp__json_key(&b, "verbose");
+    lsp__json_string(&b, verbose);
+  }
+  lsp__json_end(&b, '}');
+  lsp__rpc_end(&b);
+  lsp__client_send(c, &b);
+}
+
+/* ---- the model, as the client sees it -------------------------------------------------- */
+
+static void send_progress(lsp__client *c, const char *kind, const char *message) {
+  lsp__buffer b = {0};
+  lsp__rpc_begin_notification(&b, "$/progress");
+  lsp__json_begin(&b, '{');
+  lsp__json_key(&b, "token");
+  lsp__json_string(&b, PROGRESS_TOKEN);
+  lsp__json_key(&b, "value");
+  lsp__json_begin(&b, '{');
+  lsp__json_key(&b, "kind");
+  lsp__json_string(&b, kind);
+  if (strcmp(kind, "begin") == 0) {
+    lsp__json_key(&b, "title");
+    lsp__json_string(&b, "fimd: loading the model");
+    lsp__json_key(&b, "cancellable");
+    lsp__json_bool(&b, false);
+  }
+  if (strcmp(kind, "end") != 0) {
+    lsp__json_key(&b, "percentage");
+    lsp__json_int(&b, c->percent);
+  }
+  if (message != NULL) {
+    lsp__json_key(&b, "message");
+    lsp__json_string(&b, message);
+  }
+  lsp__json_end(&b, '}');
+  lsp__json_end(&b, '}');
+  lsp__rpc_end(&b);
+  lsp__client_send(c, &b);
+}
+
+static void ask_for_progress(lsp__client *c) {
+  lsp__buffer b = {0};
+  c->progress = LSP__PROGRESS_ASKED;
+  c->progress_id = ++c->next_id;
+  lsp__rpc_begin_request(&b, c->progress_id, "window/workDoneProgress/create");
+  lsp__json_begin(&b, '{');
+  lsp__json_key(&b, "token");
+  lsp__json_string(&b, PROGRESS_TOKEN);
+  lsp__json_end(&b, '}');
+  lsp__rpc_end(&b);
+  lsp__client_send(c, &b);
+}
+
+static void report_progress(lsp__client *c) {
+  lsp__server *s = c->server;
+  int percent = (int)(s->progress * 100);
+  if (percent < 0 || percent > 100) percent = 100;
+  if (c->progress != LSP__PROGRESS_BEGUN) return;
+  if (s->model != LSP__MODEL_LOADING) {
+    c->progress = LSP__PROGRESS_NONE;
+    send_progress(c, "end", s->model == LSP__MODEL_READY ? "ready" : "failed");
+  } else if (percent > c->percent) {
+    c->percent = percent;
+    send_progress(c, "report", NULL);
+  }
+}
+
+static void on_progress_created(lsp__client *c, bool granted) {
+  c->progress = granted ? LSP__PROGRESS_BEGUN : LSP__PROGRESS_NONE;
+  if (!granted) return;
+  c->percent = 0;
+  send_progress(c, "begin", NULL);
+  report_progress(c);
+}
+
+/* Once, when both the client and the state of the model are there. */
+static void tell_model(lsp__client *c) {
+  lsp__server *s = c->server;
+  if (!c->initialized || s->model == LSP__MODEL_LOADING) return;
+  if (!c->unusable) {
+    const engine_info *info = engine_get_info(s->engine);
+    lsp__client_log(c, LSP__LOG_INFO, "%s (%s) is ready on %s, loaded in %.0f ms", info->model,
+                    info->types, info->backend, info->load_ms);
+  } else if (!c->failure_told) {
+    const char *why = s->model == LSP__MODEL_FAILED ? s->model_error : "out of memory";
+    c->failure_told = true;
+    lsp__client_log(c, LSP__LOG_ERROR, "no completions: %s", why);
+    lsp__client_show(c, LSP__LOG_ERROR, "fimd has no model: %s", why);
+  }
+}
+
+void lsp__client_model_news(lsp__client *c) {
+  lsp__server *s = c->server;
+  report_progress(c);
+  if (s->model == LSP__MODEL_LOADING || c->leaving || c->completion != NULL || c->unusable) return;
+  c->unusable = s->model != LSP__MODEL_READY ||
+                completion_new(&c->completion, s->engine, &c->settings.completion) != 0;
+  if (c->unusable) c->completion = NULL;
+  for (struct lsp__root *r = c->roots; r != NULL && !c->unusable; r = r->next)
+    completion_root_add(c->completion, r->path);
+  tell_model(c);
+  lsp__requests_pump(c);
+}
+
+/* ---- lifecycle ------------------------------------------------------------------------- */
+
+static void choose_encoding(lsp__client *c, const cJSON *capabilities) {
+  /* The client's first that we know: it is the one it counts in itself. */
+  const cJSON *offered = lsp__json_path(capabilities, "general", "positionEncodings", NULL);
+  if (!cJSON_IsArray(offered)) return;
+  for (const cJSON *i = offered->child; i != NULL; i = i->next) {
+    int e = cJSON_IsString(i) ? lsp__encoding_from_name(i->valuestring) : -1;
+    if (e < 0) continue;
+    c->encoding = (lsp__encoding)e;
+    return;
+  }
+}
+
+static void read_capabilities(lsp__client *c, const cJSON *capabilities) {
+  choose_encoding(c, capabilities);
+  const cJSON *window = lsp__json_get(capabilities, "window");
+  const cJSON *workspace = lsp__json_get(capabilities, "workspace");
+  lsp__json_get_bool(window, "workDoneProgress", &c->can_progress);
+  lsp__json_get_bool(workspace, "configuration", &c->can_configuration);
+  const cJSON *modes = lsp__json_path(capabilities, "textDocument", "completion", "completionItem",
+                                      "insertTextModeSupport", "valueSet", NULL);
+  int64_t mode;
+  if (cJSON_IsArray(modes))
+    for (const cJSON *i = modes->child; i != NULL; i = i->next)
+      if (lsp__json_to_int(i, &mode) && mode == 1) c->can_insert_as_is = true;
+  const cJSON *ours = lsp__json_path(capabilities, "experimental", "fimd", NULL);
+  lsp__json_get_bool(ours, "streaming", &c->start_settings.streaming);
+}
+
+static void set_trace(lsp__client *c, const char *value) {
+  c->trace = strcmp(value, "verbose") == 0    ? LSP__TRACE_VERBOSE
+             : strcmp(value, "messages") == 0 ? LSP__TRACE_MESSAGES
+                                              : LSP__TRACE_OFF;
+}
+
+static void write_flag(lsp__buffer *b, const char *key) {
+  lsp__json_key(b, key);
+  lsp__json_bool(b, true);
+}
+
+static void open_object(lsp__buffer *b, const char *key) {
+  lsp__json_key(b, key);
+  lsp__json_begin(b, '{');
+}
+
+static void write_capabilities(const lsp__client *c, lsp__buffer *b) {
+  lsp__json_key(b, "positionEncoding");
+  lsp__json_string(b, lsp__encoding_name(c->encoding));
+  open_object(b, "textDocumentSync");
+  write_flag(b, "openClose");
+  lsp__json_key(b, "change");
+  lsp__json_int(b, 2); /* incremental */
+  write_flag(b, "save");
+  lsp__json_end(b, '}');
+  write_flag(b, "inlineCompletionProvider");
+  if (c->settings.popup) {
+    open_object(b, "completionProvider");
+    lsp__json_key(b, "triggerCharacters");
+    lsp__json_begin(b, '[');
+    lsp__json_string(b, ".");
+    lsp__json_end(b, ']');
+    lsp__json_end(b, '}');
+  }
+  open_object(b, "executeCommandProvider");
+  lsp__json_key(b, "commands");
+  lsp__json_begin(b, '[');
+  lsp__json_string(b, "fimd.showStatistics");
+  lsp__json_end(b, ']');
+  lsp__json_end(b, '}');
+  open_object(b, "workspace");
+  open_object(b, "workspaceFolders");
+  write_flag(b, "supported");
+  write_flag(b, "changeNotifications");
+  lsp__json_end(b, '}');
+  lsp__json_end(b, '}');
+  open_object(b, "experimental");
+  open_object(b, "fimd");
+  lsp__json_key(b, "streaming");
+  lsp__json_bool(b, c->settings.streaming);
+  write_flag(b, "status");
+  lsp__json_end(b, '}');
+  lsp__json_end(b, '}');
+}
+
+static void tell_setting(void *user, const char *text) {
+  lsp__client_log(user, LSP__LOG_WARNING, "%s", text);
+}
+
+static void initialize(lsp__client *c, lsp__id id, const cJSON *params) {
+  if (c->phase != LSP__PHASE_NEW) {
+    lsp__client_error(c, id, LSP__INVALID_REQUEST, "initialize was sent before");
+    return;
+  }
+  const char *trace;
+  int64_t parent;
+  const cJSON *settings = lsp__json_path(params, "initializationOptions", "fimd", NULL);
+  read_capabilities(c, lsp__json_get(params, "capabilities"));
+  lsp__settings quiet = c->start_settings; /* what is wrong with them is said afterwards */
+  lsp__settings_apply(&c->start_settings, settings, tell_setting, c);
+  c->settings = c->start_settings;
+  if (lsp__json_get_string(params, "trace", &trace)) set_trace(c, trace);
+  lsp__folders_init(c, params);
+  lsp__buffer b = {0};
+  lsp__rpc_begin_result(&b, id);
+  lsp__json_begin(&b, '{');
+  open_object(&b, "capabilities");
+  write_capabilities(c, &b);
+  lsp__json_end(&b, '}');
+  open_object(&b, "serverInfo");
+  lsp__json_key(&b, "name");
+  lsp__json_string(&b, "fimd");
+  lsp__json_key(&b, "version");
+  lsp__json_string(&b, FIMD_VERSION);
+  lsp__json_end(&b, '}');
+  lsp__json_end(&b, '}');
+  lsp__rpc_end(&b);
+  if (b.failed) {
+    lsp__buffer_free(&b);
+    lsp__client_error(c, id, LSP__INTERNAL_ERROR, "out of memory");
+    return;
+  }
+  c->phase = LSP__PHASE_RUNNING;
+  lsp__client_send(c, &b);
+  lsp__settings_apply(&quiet, settings, tell_setting, c);
+  lsp__settings_changed(c);
+  if (lsp__json_get_int(params, "processId", &parent)) lsp__server_watch_parent(c->server, parent);
+}
+
+static void initialized(lsp__client *c) {
+  if (c->initialized) return;
+  c->initialized = true;
+  if (c->server->model == LSP__MODEL_LOADING && c->can_progress) ask_for_progress(c);
+  tell_model(c);
+  lsp__configuration_ask(c);
+}
+
+static void shut_down(lsp__client *c, lsp__id id) {
+  c->phase = LSP__PHASE_SHUTDOWN;
+  lsp__requests_cancel(c, NULL, LSP__CANCELLED, "the server shuts down");
+  lsp__buffer b = {0};
+  lsp__rpc_begin_result(&b, id);
+  lsp__json_null(&b);
+  lsp__rpc_end(&b);
+  lsp__client_send(c, &b);
+}
+
+/* The client is done: with standard input and output, so is the server. */
+static void go(lsp__client *c) {
+  int code = c->phase == LSP__PHASE_SHUTDOWN ? 0 : 1;
+  if (c->server->options->transport == LSP_STDIO)
+    lsp__server_stop(c->server, code);
+  else
+    lsp__client_leave(c);
+}
+
+/* ---- dispatch -------------------------------------------------------------------------- */
+
+static void cancel_request(lsp__client *c, const cJSON *params) {
+  lsp__id id;
+  if (!lsp__id_parse(lsp__json_get(params, "id"), &id)) return;
+  lsp__request *r = lsp__request_find(c, id);
+  if (r != NULL) lsp__request_cancel(r, LSP__CANCELLED, "cancelled");
+}
+
+static void on_request(lsp__client *c, const lsp__message *m) {
+  const char *method = m->method;
+  if (c->phase == LSP__PHASE_NEW && strcmp(method, "initialize") != 0)
+    lsp__client_error(c, m->id, LSP__NOT_INITIALIZED, "initialize comes first");
+  else if (c->phase == LSP__PHASE_SHUTDOWN)
+    lsp__client_error(c, m->id, LSP__INVALID_REQUEST, "after shutdown only exit is left");
+  else if (strcmp(method, "initialize") == 0)
+    initialize(c, m->id, m->params);
+  else if (strcmp(method, "textDocument/inlineCompletion") == 0)
+    lsp__inline_completion(c, m->id, m->params);
+  else if (strcmp(method, "textDocument/completion") == 0)
+    lsp__popup_completion(c, m->id, m->params);
+  else if (strcmp(method, "shutdown") == 0)
+    shut_down(c, m->id);
+  else if (strcmp(method, "workspace/executeCommand") == 0)
+    lsp__execute_command(c, m->id, m->params);
+  else if (strcmp(method, "fimd/status") == 0)
+    lsp__status_request(c, m->id);
+  else
+    lsp__client_error(c, m->id, LSP__METHOD_NOT_FOUND, "no such method");
+}
+
+static void on_notification(lsp__client *c, const lsp__message *m) {
+  const char *method = m->method, *value;
+  if (strcmp(method, "exit") == 0) {
+    go(c);
+    return;
+  }
+  if (c->phase != LSP__PHASE_RUNNING) return;
+  if (strcmp(method, "textDocument/didChange") == 0)
+    lsp__did_change(c, m->params);
+  else if (strcmp(method, "$/cancelRequest") == 0)
+    cancel_request(c, m->params);
+  else if (strcmp(method, "textDocument/didOpen") == 0)
+    lsp__did_open(c, m->params);
+  else if (strcmp(method, "textDocument/didClose") == 0)
+    lsp__did_close(c, m->params);
+  else if (strcmp(method, "initialized") == 0)
+    initialized(c);
+  else if (strcmp(method, "workspace/didChangeConfiguration") == 0)
+    lsp__did_change_configuration(c, m->params);
+  else if (strcmp(method, "workspace/didChangeWorkspaceFolders") == 0)
+    lsp__did_change_folders(c, m->params);
+  else if (strcmp(method, "$/setTrace") == 0 && lsp__json_get_string(m->params, "value", &value))
+    set_trace(c, value);
+}
+
+static void on_response(lsp__client *c, const lsp__message *m) {
+  if (m->id.kind != LSP__ID_INT || m->id.number == 0) return;
+  if (m->id.number == c->progress_id) {
+    c->progress_id = 0;
+    on_progress_created(c, m->error == NULL);
+  } else if (m->id.number == c->configuration_id) {
+    c->configuration_id = 0;
+    lsp__configuration_answer(c, m->result);
+  }
+}
+
+static void on_message(void *user, const char *text, size_t len) {
+  lsp__client *c = user;
+  cJSON *tree;
+  const char *why;
+  size_t where;
+  int status = lsp__json_parse(text, len, &tree, &why, &where);
+  if (status != LSP__OK) {
+    char message[160];
+    snprintf(message, sizeof message, "%s at byte %zu", why, where);
+    lsp__client_error(c, (lsp__id){.kind = LSP__ID_NULL},
+                      status == LSP__EINVAL   ? LSP__PARSE_ERROR
+                      : status == LSP__ELIMIT ? LSP__INVALID_REQUEST
+                                              : LSP__INTERNAL_ERROR,
+                      message);
+    return;
+  }
+  lsp__message m;
+  lsp__message_read(tree, &m);
+  if (m.kind == LSP__MESSAGE_REQUEST)
+    on_request(c, &m);
+  else if (m.kind == LSP__MESSAGE_NOTIFICATION)
+    on_notification(c, &m);
+  else if (m.kind == LSP__MESSAGE_RESPONSE)
+    on_response(c, &m);
+  else
+    lsp__client_error(c, m.id, m.code, m.why);
+  cJSON_Delete(tree);
+}
+
+/* ---- the connection -------------------------------------------------------------------- */
+
+static void on_problem(void *user, lsp__framing_event problem) {
+  lsp__client *c = user;
+  const char *what = problem == LSP__FRAMING_TOO_LARGE    ? "a message over 64 MiB was skipped"
+                     : problem == LSP__FRAMING_BAD_HEADER ? "a header without a readable Content-Length"
+                                                          : "out of memory, a message was skipped";
+  lsp__client_error(c, (lsp__id){.kind = LSP__ID_NULL},
+                    problem == LSP__FRAMING_NOMEM ? LSP__INTERNAL_ERROR : LSP__INVALID_REQUEST, what);
+  /* Whatever reaches a port may come from a web page: no second chance there. */
+  if (c->server->options->transport == LSP_PORT && problem == LSP__FRAMING_BAD_HEADER)
+    lsp__client_leave(c);
+}
+
+static void on_end(void *user, const char *why) {
+  lsp__client *c = user;
+  if (why != NULL) fprintf(stderr, "fimd: a client is gone: %s\n", why);
+  go(c);
+}
+
+static void on_closed(void *user) {
+  lsp__client *c = user;
+  c->connection = NULL;
+  lsp__client_unref(c);
+}
+
+const lsp__connection_events lsp__client_events = {on_message, on_problem, on_end, on_closed};
+
+/* ---- life ------------------------------------------------------------------------------ */
+
+lsp__client *lsp__client_new(lsp__server *s) {
+  lsp__client *c = calloc(1, sizeof *c);
+  if (c == NULL) return NULL;
+  c->server = s;
+  c->owners = 1;
+  lsp__settings_init(&c->start_settings, &s->options->completion);
+  c->settings = c->start_settings;
+  c->next = s->clients;
+  s->clients = c;
+  s->client_count++;
+  return c;
+}
+
+static void delete_completion(uv_work_t *work) {
+  lsp__client *c = work->data;
+  completion_delete(c->completion);
+}
+
+static void on_completion_deleted(uv_work_t *work, int status) {
+  (void)status;
+  lsp__client *c = work->data;
+  c->completion = NULL;
+  lsp__client_unref(c);
+}
+
+void lsp__client_leave(lsp__client *c) {
+  if (c->leaving) return;
+  c->leaving = true;
+  c->owners++;
+  lsp__requests_cancel(c, NULL, LSP__CANCELLED, "the server ends");
+  if (c->connection != NULL) lsp__connection_close(c->connection);
+  if (c->completion != NULL) {
+    /* It waits for the job that runs; the loop does not. */
+    c->owners++;
+    c->deletion.data = c;
+    if (uv_queue_work(&c->server->loop, &c->deletion, delete_completion, on_completion_deleted) != 0) {
+      delete_completion(&c->deletion);
+      on_completion_deleted(&c->deletion, 0);
+    }
+  }
+  lsp__client_unref(c);
+}

@@ -1,0 +1,86 @@
+/* commands.c - fimd/status and workspace/executeCommand. */
+#include <string.h>
+
+#include "lsp/internal.h"
+#include "lsp/json.h"
+
+#define SHOW_STATISTICS "fimd.showStatistics"
+
+static void write_string(lsp__buffer *b, const char *key, const char *value) {
+  if (value == NULL) return;
+  lsp__json_key(b, key);
+  lsp__json_string(b, value);
+}
+
+static void write_int(lsp__buffer *b, const char *key, int64_t value) {
+  lsp__json_key(b, key);
+  lsp__json_int(b, value);
+}
+
+static void write_model(const lsp__server *s, lsp__buffer *b) {
+  static const char *const states[] = {"loading", "ready", "failed"};
+  lsp__json_key(b, "model");
+  lsp__json_begin(b, '{');
+  write_string(b, "state", states[s->model]);
+  if (s->model == LSP__MODEL_FAILED) write_string(b, "error", s->model_error);
+  if (s->model == LSP__MODEL_LOADING) {
+    lsp__json_key(b, "progress");
+    lsp__json_double(b, s->progress);
+  }
+  if (s->model == LSP__MODEL_READY) {
+    const engine_info *info = engine_get_info(s->engine);
+    write_string(b, "name", info->model);
+    write_string(b, "path", info->path);
+    write_string(b, "backend", info->backend);
+    write_string(b, "types", info->types);
+    write_int(b, "parameters", info->parameters);
+    write_int(b, "weightBytes", info->weight_bytes);
+    write_int(b, "context", info->context);
+    lsp__json_key(b, "loadMs");
+    lsp__json_double(b, info->load_ms);
+  }
+  lsp__json_end(b, '}');
+}
+
+static void respond(lsp__client *c, lsp__id id, lsp__buffer *b) {
+  lsp__rpc_end(b);
+  if (b->failed)
+    lsp__client_error(c, id, LSP__INTERNAL_ERROR, "out of memory");
+  else
+    lsp__client_send(c, b);
+  lsp__buffer_free(b);
+}
+
+void lsp__status_request(lsp__client *c, lsp__id id) {
+  lsp__buffer b = {0};
+  lsp__rpc_begin_result(&b, id);
+  lsp__json_begin(&b, '{');
+  write_string(&b, "version", FIMD_VERSION);
+  write_model(c->server, &b);
+  write_string(&b, "positionEncoding", lsp__encoding_name(c->encoding));
+  write_int(&b, "documents", c->document_count);
+  write_int(&b, "requests", c->request_count);
+  write_int(&b, "clients", c->server->client_count);
+  lsp__json_key(&b, "settings");
+  lsp__settings_write(&c->settings, &b);
+  lsp__json_key(&b, "statistics");
+  lsp__statistics_write(&c->statistics, &b);
+  lsp__json_end(&b, '}');
+  respond(c, id, &b);
+}
+
+void lsp__execute_command(lsp__client *c, lsp__id id, const cJSON *params) {
+  const char *command = "";
+  char line[256];
+  if (!lsp__json_get_string(params, "command", &command) ||
+      strcmp(command, SHOW_STATISTICS) != 0) {
+    lsp__client_error(c, id, LSP__INVALID_PARAMS, "the only command is " SHOW_STATISTICS);
+    return;
+  }
+  lsp__statistics_line(&c->statistics, line, sizeof line);
+  lsp__client_show(c, LSP__LOG_INFO, "%s", line);
+  lsp__buffer b = {0};
+  lsp__rpc_begin_result(&b, id);
+  lsp__statistics_write(&c->statistics, &b);
+  respond(c, id, &b);
+}

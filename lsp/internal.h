@@ -1,0 +1,200 @@
+/* internal.h - the server, its clients and their requests, shared by the files that serve.
+ *
+ * One loop, one thread. What comes from the engine thread is put into the server's mailbox and
+ * taken out on the loop (request.c). Each client has its own documents, settings, statistics
+ * and completion session; all share the one engine. */
+#ifndef FIMD_LSP_INTERNAL_H
+#define FIMD_LSP_INTERNAL_H
+
+#include <uv.h>
+
+#include "lsp/document.h"
+#include "lsp/loader.h"
+#include "lsp/lsp.h"
+#include "lsp/rpc.h"
+#include "lsp/settings.h"
+#include "lsp/status.h"
+#include "lsp/transport.h"
+
+#define LSP__CLIENTS_MAX 16
+#define LSP__DOCUMENTS_MAX 4096   /* open documents of one client */
+#define LSP__OUTSTANDING_MAX 8    /* jobs of one client that the engine has not finished */
+#define LSP__REQUESTS_MAX 1024    /* unanswered or unfinished completion requests of one client */
+#define LSP__COMPLETE_MAX ((size_t)32 << 20) /* bytes of a document that is completed */
+
+typedef struct lsp__server lsp__server;
+typedef struct lsp__client lsp__client;
+typedef struct lsp__request lsp__request;
+
+/* ---- mail from the engine thread ------------------------------------------------------- */
+
+/* A copy of a completion_result. Part of its request, so that the last word about a request
+ * needs no memory. */
+typedef struct lsp__mail lsp__mail;
+struct lsp__mail {
+  lsp__request *request;
+  lsp__mail *next;
+  bool queued;  /* in the mailbox; all below is under the server's lock while it is */
+  bool final;
+  int status;
+  char *text;   /* [len] owned */
+  size_t len, replace_start, replace_end;
+  completion_stop stop;
+  completion_stats stats;
+  char message[256];
+};
+
+/* ---- a request ------------------------------------------------------------------------- */
+
+typedef struct lsp__handler {
+  bool popup;
+  /* Writes the answer's result for a completed text; returns whether it shows something. */
+  bool (*write_result)(lsp__request *r, const lsp__mail *mail, lsp__buffer *b);
+  /* The result that shows nothing. */
+  void (*write_empty)(lsp__buffer *b);
+  /* Text so far, where the request asked for it; may be NULL. */
+  void (*on_update)(lsp__request *r, const lsp__mail *mail);
+  /* After the final text, where the answer was sent before it; may be NULL. */
+  void (*on_rest)(lsp__request *r, const lsp__mail *mail);
+} lsp__handler;
+
+struct lsp__request {
+  lsp__client *client;
+  lsp__request *next;
+  const lsp__handler *handler;
+  lsp__id id, partial_token; /* kind NONE: no token */
+  char *id_text, *partial_text, *uri, *selected; /* owned */
+  size_t offset, selected_start, selected_end;   /* bytes of the document */
+  bool wants_updates;
+  bool running;  /* completion_start succeeded and its on_done was not yet delivered */
+  bool answered;
+  size_t reported; /* bytes of text that a partial result has shown */
+  completion_job *job; /* owned reference, NULL before the start and after a cancel */
+  uint64_t received; /* ns */
+  lsp__mail partial, last;
+};
+
+/* Takes the request over: starts it or lets it wait, and answers what it supersedes. */
+void lsp__request_submit(lsp__request *r);
+/* Answers with an error now, if there was no answer, and ends the work. May free r. */
+void lsp__request_cancel(lsp__request *r, lsp__outcome outcome, const char *why);
+void lsp__request_free(lsp__request *r); /* one that was not submitted */
+lsp__request *lsp__request_find(lsp__client *c, lsp__id id);
+/* All of a client's requests, or those about one document. */
+void lsp__requests_cancel(lsp__client *c, const char *uri, lsp__outcome outcome, const char *why);
+/* Starts what waits, where it can now. */
+void lsp__requests_pump(lsp__client *c);
+/* Hands the mailbox out. */
+void lsp__mailbox_deliver(lsp__server *s);
+/* Sends the result now (once); for handlers that answer before the end. */
+void lsp__request_answer(lsp__request *r, const lsp__mail *mail);
+
+/* ---- a client -------------------------------------------------------------------------- */
+
+struct lsp__client {
+  lsp__server *server;
+  lsp__client *next;
+  int owners; /* its connection, each request, the deletion of its completion */
+  lsp__connection *connection; /* NULL once gone */
+  bool leaving;
+  enum { LSP__PHASE_NEW = 0, LSP__PHASE_RUNNING, LSP__PHASE_SHUTDOWN } phase;
+  bool initialized; /* the notification came */
+  lsp__encoding encoding;
+  bool can_progress, can_configuration, can_insert_as_is;
+  enum { LSP__TRACE_OFF = 0, LSP__TRACE_MESSAGES, LSP__TRACE_VERBOSE } trace;
+  lsp__settings start_settings, settings; /* with initializationOptions; and as they are now */
+  lsp__document *documents;
+  int document_count;
+  struct lsp__root {
+    struct lsp__root *next;
+    char *path; /* owned */
+  } *roots;
+  completion *completion; /* NULL until the model is ready */
+  bool unusable;          /* there will be none */
+  bool failure_told;
+  uv_work_t deletion;
+  lsp__request *requests;
+  int request_count, outstanding;
+  int64_t next_id, progress_id, configuration_id; /* of our requests; 0: none under way */
+  enum { LSP__PROGRESS_NONE = 0, LSP__PROGRESS_ASKED, LSP__PROGRESS_BEGUN } progress;
+  int percent;
+  lsp__statistics statistics;
+};
+
+lsp__client *lsp__client_new(lsp__server *s);
+void lsp__client_unref(lsp__client *c);
+/* Ends the work, closes the connection; frees the client when nothing needs it any more. */
+void lsp__client_leave(lsp__client *c);
+extern const lsp__connection_events lsp__client_events; /* user: the client */
+/* The model's state changed. */
+void lsp__client_model_news(lsp__client *c);
+
+/* Out. The buffer is emptied in any case. */
+void lsp__client_send(lsp__client *c, lsp__buffer *b);
+void lsp__client_error(lsp__client *c, lsp__id id, int code, const char *message);
+enum { LSP__LOG_ERROR = 1, LSP__LOG_WARNING = 2, LSP__LOG_INFO = 3, LSP__LOG_LOG = 4 };
+/* window/logMessage, and window/showMessage. */
+void lsp__client_log(lsp__client *c, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void lsp__client_show(lsp__client *c, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void lsp__client_trace(lsp__client *c, const char *message, const char *verbose);
+
+/* ---- documents, roots, settings (workspace.c) ------------------------------------------ */
+
+lsp__document *lsp__client_document(lsp__client *c, const char *uri);
+void lsp__did_open(lsp__client *c, const cJSON *params);
+void lsp__did_change(lsp__client *c, const cJSON *params);
+void lsp__did_close(lsp__client *c, const cJSON *params);
+void lsp__did_change_folders(lsp__client *c, const cJSON *params);
+void lsp__folders_init(lsp__client *c, const cJSON *params); /* of initialize */
+void lsp__did_change_configuration(lsp__client *c, const cJSON *params);
+void lsp__configuration_ask(lsp__client *c);
+void lsp__configuration_answer(lsp__client *c, const cJSON *result);
+void lsp__settings_changed(lsp__client *c);
+/* Gives completion/ the documents that changed since it last saw them. */
+void lsp__documents_flush(lsp__client *c);
+void lsp__workspace_free(lsp__client *c);
+
+/* ---- methods --------------------------------------------------------------------------- */
+
+void lsp__inline_completion(lsp__client *c, lsp__id id, const cJSON *params);
+void lsp__popup_completion(lsp__client *c, lsp__id id, const cJSON *params);
+void lsp__status_request(lsp__client *c, lsp__id id);
+void lsp__execute_command(lsp__client *c, lsp__id id, const cJSON *params);
+
+/* The start of both completions: reads textDocument and position. Answers by itself (an error,
+ * or nothing to show) and returns NULL where there is nothing to run. */
+lsp__request *lsp__request_new(lsp__client *c, const lsp__handler *handler, lsp__id id,
+                               const cJSON *params, lsp__document **document);
+void lsp__range_write(const lsp__request *r, const lsp__document *d, size_t start, size_t end,
+                      lsp__buffer *b);
+
+/* ---- the server ------------------------------------------------------------------------ */
+
+struct lsp__server {
+  const lsp_options *options;
+  uv_loop_t loop;
+  uv_async_t wake;
+  uv_signal_t signals[3];
+  uv_timer_t parent_timer;
+  int parent; /* process id of the client that started us, or 0 */
+  lsp__listener listener;
+  lsp__client *clients;
+  int client_count;
+  lsp__loader *loader;
+  lsp__model_state model;
+  double progress;
+  engine *engine;
+  const char *model_error;
+  uv_mutex_t lock;
+  lsp__mail *mail_first, **mail_end; /* under lock */
+  bool stopping;
+  int exit_code;
+};
+
+/* Lets all clients leave and ends the loop. The first call's code counts. */
+void lsp__server_stop(lsp__server *s, int exit_code);
+void lsp__server_watch_parent(lsp__server *s, int64_t pid);
+
+#endif

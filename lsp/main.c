@@ -1,0 +1,254 @@
+/* main.c - the command line of fimd. The only file that ends the process. */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lsp/cli.h"
+
+static const char help_text[] =
+    "fimd " FIMD_VERSION " - fill-in-the-middle completions from your own machine, over LSP\n"
+    "\n"
+    "Serve an editor\n"
+    "  fimd                          LSP on standard input and output (this help on a terminal)\n"
+    "  fimd lsp                      the same\n"
+    "    --socket PATH               a Unix socket (mode 0600) instead\n"
+    "    --port N                    TCP on 127.0.0.1 instead (0: any free port, printed)\n"
+    "\n"
+    "Complete from the shell\n"
+    "  fimd complete FILE LINE:COL   print the completion at a place (both counted from 1)\n"
+    "    --with FILE                 a further open file to take context from (repeatable)\n"
+    "    --single-line, --multi-line one line, or a block (default: decided by syntax)\n"
+    "    --json                      text, tokens, steps, model, backend, milliseconds\n"
+    "\n"
+    "Look at the model\n"
+    "  fimd tokenize < TEXT          token ids on one line; special tokens are recognised\n"
+    "    --count, --decode           only how many; ids back to text\n"
+    "  fimd generate --ids \"1 2 3\"   continue raw tokens\n"
+    "    -n N                        exactly this many tokens, no stop rule (default 32)\n"
+    "    --json                      tokens, steps, milliseconds\n"
+    "\n"
+    "Check this machine\n"
+    "  fimd doctor                   what works, what does not, and one fix for each\n"
+    "  fimd bench [--json]           time the tokenizer, prefill and decode\n"
+    "  fimd demo                     ghost text in five languages, through the daemon\n"
+    "\n"
+    "Model and machine (every command)\n"
+    "  --model M                     a .gguf file, a Hugging Face folder, or a name such as\n"
+    "                                Qwen/Qwen2.5-Coder-1.5B (default: the embedded model)\n"
+    "  --backend NAME                auto, cuda, cpu or cpu-reference (default: auto)\n"
+    "  --threads N                   CPU threads (default: one per core)\n"
+    "  --context N                   KV cache in tokens (default: the model's, at most 8192)\n"
+    "\n"
+    "Completions (lsp, complete, generate)\n"
+    "  --max-tokens N                longest completion (default 64)\n"
+    "  --max-lines N                 most lines shown (default 8)\n"
+    "  --prompt-tokens N             budget for the prompt (default 2048)\n"
+    "  --no-context                  leave out what tree-sitter finds elsewhere\n"
+    "  --temperature T, --top-p P    0 is greedy (default 0; 1)\n"
+    "  --seed N                      of the sampling (default 0)\n"
+    "\n"
+    "  fimd --version, fimd help\n";
+
+enum {
+  OPT_SOCKET = 256,
+  OPT_PORT,
+  OPT_WITH,
+  OPT_SINGLE,
+  OPT_MULTI,
+  OPT_JSON,
+  OPT_COUNT,
+  OPT_DECODE,
+  OPT_IDS,
+  OPT_MODEL,
+  OPT_BACKEND,
+  OPT_THREADS,
+  OPT_CONTEXT,
+  OPT_MAX_TOKENS,
+  OPT_MAX_LINES,
+  OPT_PROMPT_TOKENS,
+  OPT_NO_CONTEXT,
+  OPT_TEMPERATURE,
+  OPT_TOP_P,
+  OPT_SEED,
+  OPT_COLOR,
+  OPT_STDIO,
+  OPT_CLIENT_PID,
+};
+
+static const struct option long_options[] = {
+    {"socket", required_argument, NULL, OPT_SOCKET},
+    {"port", required_argument, NULL, OPT_PORT},
+    {"stdio", no_argument, NULL, OPT_STDIO},
+    {"clientProcessId", required_argument, NULL, OPT_CLIENT_PID},
+    {"with", required_argument, NULL, OPT_WITH},
+    {"single-line", no_argument, NULL, OPT_SINGLE},
+    {"multi-line", no_argument, NULL, OPT_MULTI},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"count", no_argument, NULL, OPT_COUNT},
+    {"decode", no_argument, NULL, OPT_DECODE},
+    {"ids", required_argument, NULL, OPT_IDS},
+    {"model", required_argument, NULL, OPT_MODEL},
+    {"backend", required_argument, NULL, OPT_BACKEND},
+    {"threads", required_argument, NULL, OPT_THREADS},
+    {"context", required_argument, NULL, OPT_CONTEXT},
+    {"max-tokens", required_argument, NULL, OPT_MAX_TOKENS},
+    {"max-lines", required_argument, NULL, OPT_MAX_LINES},
+    {"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
+    {"no-context", no_argument, NULL, OPT_NO_CONTEXT},
+    {"temperature", required_argument, NULL, OPT_TEMPERATURE},
+    {"top-p", required_argument, NULL, OPT_TOP_P},
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"color", no_argument, NULL, OPT_COLOR},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'v'},
+    {NULL, 0, NULL, 0},
+};
+
+static const struct command {
+  const char *name;
+  int (*run)(const cli_options *o);
+} commands[] = {
+    {"complete", cli_complete}, {"tokenize", cli_tokenize}, {"generate", cli_generate},
+    {"bench", cli_bench},       {"doctor", cli_doctor},     {"demo", cli_demo},
+};
+
+/* ---- values ---------------------------------------------------------------------------- */
+
+static bool parse_int(const char *name, const char *text, int low, int high, int *out) {
+  char *end;
+  errno = 0;
+  long v = strtol(text, &end, 10);
+  if (errno != 0 || end == text || *end != '\0' || v < low || v > high) {
+    fprintf(stderr, "fimd: %s: '%s' is not a whole number in %d..%d\n", name, text, low, high);
+    return false;
+  }
+  *out = (int)v;
+  return true;
+}
+
+static bool parse_float(const char *name, const char *text, double high, float *out) {
+  char *end;
+  errno = 0;
+  double v = strtod(text, &end);
+  if (errno != 0 || end == text || *end != '\0' || !(v >= 0 && v <= high)) {
+    fprintf(stderr, "fimd: %s: '%s' is not a number in 0..%g\n", name, text, high);
+    return false;
+  }
+  *out = (float)v;
+  return true;
+}
+
+static bool parse_seed(const char *text, uint64_t *out) {
+  char *end;
+  errno = 0;
+  *out = strtoull(text, &end, 10);
+  if (errno == 0 && end != text && *end == '\0' && *text != '-') return true;
+  fprintf(stderr, "fimd: --seed: '%s' is not a whole number\n", text);
+  return false;
+}
+
+static bool set_option(cli_options *o, int option, const char *value) {
+  completion_options *c = &o->completion;
+  engine_options *e = &o->engine;
+  int ignored;
+  switch (option) {
+  case OPT_SOCKET: o->lsp.transport = LSP_SOCKET; o->lsp.path = value; return true;
+  case OPT_PORT: o->lsp.transport = LSP_PORT; return parse_int("--port", value, 0, 65535, &o->lsp.port);
+  case OPT_STDIO: o->lsp.transport = LSP_STDIO; return true;
+  /* Language clients pass the editor's process id; the initialize request carries it too. */
+  case OPT_CLIENT_PID: return parse_int("--clientProcessId", value, 0, INT_MAX, &ignored);
+  case OPT_WITH: o->with[o->n_with++] = value; return true;
+  case OPT_SINGLE: o->mode = COMPLETION_SINGLE_LINE; return true;
+  case OPT_MULTI: o->mode = COMPLETION_MULTI_LINE; return true;
+  case OPT_JSON: o->json = true; return true;
+  case OPT_COUNT: o->count = true; return true;
+  case OPT_DECODE: o->decode = true; return true;
+  case OPT_COLOR: o->color = true; return true;
+  case OPT_IDS: o->ids = value; return true;
+  case 'n': return parse_int("-n", value, 0, 1 << 20, &o->n);
+  case OPT_MODEL: e->model = value; return true;
+  case OPT_BACKEND: e->backend = value; return true;
+  case OPT_THREADS: return parse_int("--threads", value, 0, 1024, &e->threads);
+  case OPT_CONTEXT: return parse_int("--context", value, 0, 1 << 20, &e->context);
+  case OPT_MAX_TOKENS: return parse_int("--max-tokens", value, 0, 4096, &c->max_tokens);
+  case OPT_MAX_LINES: return parse_int("--max-lines", value, 0, 1000, &c->max_lines);
+  case OPT_PROMPT_TOKENS: return parse_int("--prompt-tokens", value, 0, 1 << 20, &c->prompt_tokens);
+  case OPT_NO_CONTEXT: c->no_context = true; return true;
+  case OPT_TEMPERATURE: return parse_float("--temperature", value, 100, &c->temperature);
+  case OPT_TOP_P: return parse_float("--top-p", value, 1, &c->top_p);
+  case OPT_SEED: return parse_seed(value, &c->seed);
+  default: return false;
+  }
+}
+
+/* ---- dispatch -------------------------------------------------------------------------- */
+
+static int serve(cli_options *o) {
+  if (o->n_args != 0) {
+    fprintf(stderr, "fimd: lsp takes no '%s'; see fimd help\n", o->args[0]);
+    return 2;
+  }
+  char err[1024] = "";
+  o->lsp.engine = o->engine;
+  o->lsp.completion = o->completion;
+  int rc = lsp_serve(&o->lsp, err, sizeof err);
+  if (err[0] != '\0') fprintf(stderr, "fimd: %s\n", err);
+  return rc;
+}
+
+static int run_command(const char *name, cli_options *o) {
+  if (strcmp(name, "lsp") == 0) return serve(o);
+  for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+    if (strcmp(name, commands[i].name) == 0) return commands[i].run(o);
+  fprintf(stderr, "fimd: there is no command '%s'; see fimd help\n", name);
+  return 2;
+}
+
+/* Reads the options and arguments. Returns -1 to go on, or the exit code. */
+static int read_options(int argc, char **argv, cli_options *o) {
+  int option;
+  while ((option = getopt_long(argc, argv, "hvn:", long_options, NULL)) != -1) {
+    if (option == 'h') return fputs(help_text, stdout) < 0;
+    if (option == 'v') return puts("fimd " FIMD_VERSION) < 0;
+    if (option == '?') {
+      fprintf(stderr, "see fimd help\n");
+      return 2;
+    }
+    if (!set_option(o, option, optarg)) return 2;
+  }
+  for (int i = optind; i < argc; i++) o->args[o->n_args++] = argv[i];
+  return -1;
+}
+
+int main(int argc, char **argv) {
+  cli_options o = {.n = 32};
+  o.args = calloc((size_t)argc + 1, sizeof *o.args);
+  o.with = calloc((size_t)argc + 1, sizeof *o.with);
+  if (o.args == NULL || o.with == NULL) {
+    fprintf(stderr, "fimd: out of memory\n");
+    return 1;
+  }
+  signal(SIGPIPE, SIG_IGN); /* a client that went away is an error code, not a death */
+  int rc = read_options(argc, argv, &o);
+  if (rc < 0) {
+    const char *name = "lsp";
+    if (o.n_args > 0) {
+      name = *o.args;
+      o.n_args--;
+      memmove(o.args, o.args + 1, (size_t)o.n_args * sizeof *o.args);
+    }
+    bool nothing = argc == 1 && isatty(STDIN_FILENO);
+    if (nothing || strcmp(name, "help") == 0)
+      rc = fputs(help_text, stdout) < 0;
+    else
+      rc = run_command(name, &o);
+  }
+  free(o.args);
+  free(o.with);
+  return rc;
+}

@@ -1,0 +1,207 @@
+/* server.c - the loop: the model, the clients, the signals, and the end. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lsp/internal.h"
+
+#define PARENT_CHECK_MS 3000
+
+/* ---- the end --------------------------------------------------------------------------- */
+
+static void close_handle(uv_handle_t *handle) {
+  if (handle->type != UV_UNKNOWN_HANDLE && !uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+/* What must stay until the last client is gone, as other threads may still use it. */
+static void close_if_empty(lsp__server *s) {
+  if (!s->stopping || s->clients != NULL) return;
+  lsp__loader_release(s->loader);
+  s->loader = NULL;
+  close_handle((uv_handle_t *)&s->wake);
+}
+
+void lsp__server_stop(lsp__server *s, int exit_code) {
+  if (s->stopping) return;
+  s->stopping = true;
+  s->exit_code = exit_code;
+  lsp__listen_close(&s->listener);
+  close_handle((uv_handle_t *)&s->parent_timer);
+  for (size_t i = 0; i < sizeof s->signals / sizeof *s->signals; i++)
+    close_handle((uv_handle_t *)&s->signals[i]);
+  for (lsp__client *c = s->clients, *next; c != NULL; c = next) {
+    next = c->next;
+    lsp__client_leave(c);
+  }
+  close_if_empty(s);
+}
+
+void lsp__client_unref(lsp__client *c) {
+  if (--c->owners > 0) return;
+  lsp__server *s = c->server;
+  for (lsp__client **p = &s->clients; *p != NULL; p = &(*p)->next)
+    if (*p == c) {
+      *p = c->next;
+      s->client_count--;
+      break;
+    }
+  lsp__workspace_free(c);
+  free(c);
+  close_if_empty(s);
+}
+
+static void on_signal(uv_signal_t *handle, int number) {
+  (void)number;
+  lsp__server *s = handle->data;
+  bool finished = s->options->transport != LSP_STDIO;
+  for (lsp__client *c = s->clients; c != NULL && !finished; c = c->next)
+    finished = c->phase == LSP__PHASE_SHUTDOWN;
+  lsp__server_stop(s, finished ? 0 : 1);
+}
+
+static void on_parent_timer(uv_timer_t *timer) {
+  lsp__server *s = timer->data;
+  if (kill(s->parent, 0) != 0 && errno == ESRCH) lsp__server_stop(s, 1);
+}
+
+/* Only with standard input and output is the client our parent; and a process that cannot be
+ * seen from the start lives elsewhere (in another container), which says nothing. */
+void lsp__server_watch_parent(lsp__server *s, int64_t pid) {
+  if (s->options->transport != LSP_STDIO || s->stopping || pid <= 1 || pid > INT32_MAX) return;
+  if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) return;
+  s->parent = (int)pid;
+  uv_timer_start(&s->parent_timer, on_parent_timer, PARENT_CHECK_MS, PARENT_CHECK_MS);
+  uv_unref((uv_handle_t *)&s->parent_timer);
+}
+
+/* ---- news from other threads ----------------------------------------------------------- */
+
+static void on_wake(uv_async_t *async) {
+  lsp__server *s = async->data;
+  if (s->model == LSP__MODEL_LOADING && s->loader != NULL) {
+    lsp__model_state before = s->model;
+    double progress = s->progress;
+    s->model = lsp__loader_state(s->loader, &s->progress, &s->engine, &s->model_error);
+    if (s->model != before || s->progress != progress)
+      for (lsp__client *c = s->clients, *next; c != NULL; c = next) {
+        next = c->next;
+        c->owners++;
+        lsp__client_model_news(c);
+        lsp__client_unref(c);
+      }
+  }
+  lsp__mailbox_deliver(s);
+}
+
+/* ---- clients --------------------------------------------------------------------------- */
+
+static void begin_client(lsp__client *c, int error) {
+  if (error != 0) {
+    fprintf(stderr, "fimd: cannot serve a client: %s\n", uv_strerror(error));
+    lsp__client_unref(c);
+  } else if (c->server->model != LSP__MODEL_LOADING) {
+    lsp__client_model_news(c);
+  }
+}
+
+/* A client past the limit is taken and let go: it would wait for nothing otherwise. */
+static void turn_away(uv_stream_t *listener) {
+  static const lsp__connection_events none = {.on_closed = free};
+  lsp__connection *connection;
+  if (lsp__connection_accept(listener, &none, NULL, &connection) == 0)
+    lsp__connection_close(connection);
+}
+
+static void on_connection(uv_stream_t *listener, int status) {
+  lsp__server *s = listener->data;
+  if (status < 0 || s->stopping) return;
+  lsp__client *c = s->client_count < LSP__CLIENTS_MAX ? lsp__client_new(s) : NULL;
+  if (c == NULL) {
+    fprintf(stderr, "fimd: too many clients\n");
+    turn_away(listener);
+    return;
+  }
+  begin_client(c, lsp__connection_accept(listener, &lsp__client_events, c, &c->connection));
+}
+
+/* ---- start ----------------------------------------------------------------------------- */
+
+static int start_stdio(lsp__server *s, char *err, size_t errlen) {
+  lsp__client *c = lsp__client_new(s);
+  int error = c == NULL ? UV_ENOMEM
+                        : lsp__connection_open(&s->loop, 0, 1, &lsp__client_events, c, &c->connection);
+  if (error == 0) return 0;
+  if (c != NULL) lsp__client_unref(c);
+  snprintf(err, errlen, "cannot use standard input and output: %s", uv_strerror(error));
+  return error;
+}
+
+static int start_transport(lsp__server *s, char *err, size_t errlen) {
+  const lsp_options *o = s->options;
+  int port;
+  if (o->transport == LSP_STDIO) return start_stdio(s, err, errlen);
+  if (o->transport == LSP_SOCKET)
+    return lsp__listen_socket(&s->listener, &s->loop, o->path != NULL ? o->path : "", on_connection,
+                              s, err, errlen);
+  int error = lsp__listen_port(&s->listener, &s->loop, o->port, &port, on_connection, s, err, errlen);
+  if (error == 0) fprintf(stderr, "fimd: listening on 127.0.0.1:%d\n", port);
+  return error;
+}
+
+static int start_handles(lsp__server *s, char *err, size_t errlen) {
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+  s->mail_end = &s->mail_first;
+  int error = uv_async_init(&s->loop, &s->wake, on_wake);
+  if (error == 0) error = uv_timer_init(&s->loop, &s->parent_timer);
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers && error == 0; i++) {
+    error = uv_signal_init(&s->loop, &s->signals[i]);
+    s->signals[i].data = s;
+    if (error == 0) error = uv_signal_start(&s->signals[i], on_signal, numbers[i]);
+  }
+  s->parent_timer.data = s->wake.data = s;
+  if (error != 0) snprintf(err, errlen, "cannot start the event loop: %s", uv_strerror(error));
+  return error;
+}
+
+static int serve(lsp__server *s, char *err, size_t errlen) {
+  int error = start_handles(s, err, errlen);
+  if (error == 0) error = start_transport(s, err, errlen);
+  if (error == 0) {
+    error = lsp__loader_start(&s->loader, &s->options->engine, &s->wake);
+    if (error != 0) snprintf(err, errlen, "cannot start loading: %s", uv_strerror(error));
+  }
+  if (error != 0) lsp__server_stop(s, 2);
+  uv_run(&s->loop, UV_RUN_DEFAULT);
+  return s->exit_code;
+}
+
+int lsp_serve(const lsp_options *options, char *err, size_t errlen) {
+  lsp__server *s = calloc(1, sizeof *s);
+  int code = 2, error;
+  if (errlen > 0) err[0] = '\0';
+  if (s == NULL) {
+    snprintf(err, errlen, "out of memory");
+    return code;
+  }
+  s->options = options;
+  error = uv_loop_init(&s->loop);
+  if (error != 0) {
+    snprintf(err, errlen, "cannot start the event loop: %s", uv_strerror(error));
+    goto free_server;
+  }
+  error = uv_mutex_init(&s->lock);
+  if (error != 0) {
+    snprintf(err, errlen, "cannot make a lock: %s", uv_strerror(error));
+    goto close_loop;
+  }
+  signal(SIGPIPE, SIG_IGN); /* a client that is gone is an error of the write */
+  code = serve(s, err, errlen);
+  uv_mutex_destroy(&s->lock);
+close_loop:
+  uv_loop_close(&s->loop);
+free_server:
+  free(s);
+  return code;
+}

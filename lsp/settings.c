@@ -1,0 +1,164 @@
+/* settings.c - the keys, their types and bounds.
+ *
+ * A setting from a workspace can change how completions are made, never what program runs or
+ * which file is read: model, backend and threads belong to the command line. */
+#include "lsp/settings.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lsp/json.h"
+
+typedef enum kind { BOOL, INT, SEED, REAL, LANGUAGES, COMMAND_LINE } kind;
+
+static const struct key {
+  const char *name;
+  kind kind;
+  size_t offset;
+  double low, high;
+  const char *option; /* of the command line */
+} keys[] = {
+    {"enable", BOOL, offsetof(lsp__settings, enable), 0, 0, NULL},
+    {"popup", BOOL, offsetof(lsp__settings, popup), 0, 0, NULL},
+    {"streaming", BOOL, offsetof(lsp__settings, streaming), 0, 0, NULL},
+    {"languages", LANGUAGES, 0, 0, 0, NULL},
+    {"maxTokens", INT, offsetof(lsp__settings, completion.max_tokens), 1, 1024, NULL},
+    {"maxLines", INT, offsetof(lsp__settings, completion.max_lines), 1, 200, NULL},
+    {"promptTokens", INT, offsetof(lsp__settings, completion.prompt_tokens), 64, 131072, NULL},
+    {"temperature", REAL, offsetof(lsp__settings, completion.temperature), 0, 2, NULL},
+    {"topP", REAL, offsetof(lsp__settings, completion.top_p), 0, 1, NULL},
+    {"seed", SEED, offsetof(lsp__settings, completion.seed), 0, 9007199254740992.0, NULL},
+    {"noContext", BOOL, offsetof(lsp__settings, completion.no_context), 0, 0, NULL},
+    {"model", COMMAND_LINE, 0, 0, 0, "--model"},
+    {"backend", COMMAND_LINE, 0, 0, 0, "--backend"},
+    {"threads", COMMAND_LINE, 0, 0, 0, "--threads"},
+    {"context", COMMAND_LINE, 0, 0, 0, "--context"},
+};
+
+typedef struct teller {
+  void (*tell)(void *user, const char *text);
+  void *user;
+} teller;
+
+static void say(const teller *t, const char *key, const char *what) {
+  char text[256];
+  snprintf(text, sizeof text, "setting fimd.%.64s %s", key, what);
+  t->tell(t->user, text);
+}
+
+void lsp__settings_init(lsp__settings *s, const completion_options *start) {
+  memset(s, 0, sizeof *s);
+  s->enable = true;
+  s->popup = true;
+  s->completion = *start;
+}
+
+/* {"markdown": false, "*": true} */
+static void apply_languages(lsp__settings *s, const cJSON *item, const teller *t) {
+  if (!cJSON_IsObject(item)) {
+    say(t, "languages", "must be an object of language ids and booleans");
+    return;
+  }
+  s->language_count = 0;
+  for (const cJSON *i = item->child; i != NULL; i = i->next) {
+    int n = s->language_count;
+    if (!cJSON_IsBool(i) || strlen(i->string) >= sizeof s->languages[0].name) {
+      say(t, "languages", "has a member that is not a language id with a boolean");
+      continue;
+    }
+    if (n == LSP__LANGUAGES_MAX) {
+      say(t, "languages", "has more members than are kept");
+      return;
+    }
+    strcpy(s->languages[n].name, i->string);
+    s->languages[n].on = cJSON_IsTrue(i);
+    s->language_count++;
+  }
+}
+
+static void apply_number(lsp__settings *s, const struct key *k, const cJSON *item,
+                         const teller *t) {
+  void *field = (char *)s + k->offset;
+  int64_t whole = 0;
+  bool good = cJSON_IsNumber(item) && item->valuedouble >= k->low && item->valuedouble <= k->high;
+  if (good && k->kind != REAL) good = lsp__json_to_int(item, &whole);
+  if (!good) {
+    char what[96];
+    snprintf(what, sizeof what, "must be a %snumber in %.16g..%.16g",
+             k->kind == REAL ? "" : "whole ", k->low, k->high);
+    say(t, k->name, what);
+  } else if (k->kind == REAL) {
+    *(float *)field = (float)item->valuedouble;
+  } else if (k->kind == INT) {
+    *(int *)field = (int)whole;
+  } else {
+    *(uint64_t *)field = (uint64_t)whole;
+  }
+}
+
+static const struct key *find_key(const char *name) {
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+    if (strcmp(keys[i].name, name) == 0) return &keys[i];
+  return NULL;
+}
+
+void lsp__settings_apply(lsp__settings *s, const cJSON *object,
+                         void (*tell)(void *user, const char *text), void *user) {
+  teller t = {tell, user};
+  if (!cJSON_IsObject(object)) {
+    if (object != NULL && !cJSON_IsNull(object)) tell(user, "settings of fimd must be an object");
+    return;
+  }
+  for (const cJSON *item = object->child; item != NULL; item = item->next) {
+    const struct key *k = find_key(item->string);
+    if (k == NULL) {
+      say(&t, item->string, "is not known");
+    } else if (cJSON_IsNull(item)) {
+      continue; /* as clients say "not set" */
+    } else if (k->kind == COMMAND_LINE) {
+      char what[96];
+      snprintf(what, sizeof what, "is read at the start only: restart with %s", k->option);
+      say(&t, k->name, what);
+    } else if (k->kind == LANGUAGES) {
+      apply_languages(s, item, &t);
+    } else if (k->kind != BOOL) {
+      apply_number(s, k, item, &t);
+    } else if (cJSON_IsBool(item)) {
+      *(bool *)((char *)s + k->offset) = cJSON_IsTrue(item);
+    } else {
+      say(&t, k->name, "must be true or false");
+    }
+  }
+}
+
+bool lsp__settings_language_on(const lsp__settings *s, const char *language) {
+  bool on = true;
+  for (int i = 0; i < s->language_count; i++) {
+    if (strcmp(s->languages[i].name, language) == 0) return s->languages[i].on;
+    if (strcmp(s->languages[i].name, "*") == 0) on = s->languages[i].on;
+  }
+  return on;
+}
+
+void lsp__settings_write(const lsp__settings *s, lsp__buffer *b) {
+  lsp__json_begin(b, '{');
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    const struct key *k = &keys[i];
+    const void *field = (const char *)s + k->offset;
+    if (k->kind == COMMAND_LINE) continue;
+    lsp__json_key(b, k->name);
+    if (k->kind == BOOL) lsp__json_bool(b, *(const bool *)field);
+    if (k->kind == INT) lsp__json_int(b, *(const int *)field);
+    if (k->kind == SEED) lsp__json_int(b, (int64_t)*(const uint64_t *)field);
+    if (k->kind == REAL) lsp__json_double(b, *(const float *)field);
+    if (k->kind != LANGUAGES) continue;
+    lsp__json_begin(b, '{');
+    for (int n = 0; n < s->language_count; n++) {
+      lsp__json_key(b, s->languages[n].name);
+      lsp__json_bool(b, s->languages[n].on);
+    }
+    lsp__json_end(b, '}');
+  }
+  lsp__json_end(b, '}');
+}

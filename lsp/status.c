@@ -1,0 +1,121 @@
+/* status.c - see status.h. Percentiles are over a bounded window of the newest answers. */
+#include "lsp/status.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lsp/json.h"
+
+void lsp__samples_add(lsp__samples *s, double value) {
+  s->values[s->count++ % LSP__SAMPLES] = (float)value;
+}
+
+static int compare(const void *a, const void *b) {
+  float x = *(const float *)a, y = *(const float *)b;
+  return (x > y) - (x < y);
+}
+
+double lsp__samples_percentile(const lsp__samples *s, double p) {
+  float sorted[LSP__SAMPLES];
+  size_t n = s->count < LSP__SAMPLES ? (size_t)s->count : LSP__SAMPLES;
+  if (n == 0) return 0;
+  memcpy(sorted, s->values, n * sizeof *sorted);
+  qsort(sorted, n, sizeof *sorted, compare);
+  size_t rank = (size_t)ceil(p * (double)n);
+  return sorted[rank > 0 ? rank - 1 : 0];
+}
+
+void lsp__statistics_outcome(lsp__statistics *s, bool popup, lsp__outcome outcome) {
+  (popup ? s->popup_outcomes : s->inline_outcomes)[outcome]++;
+}
+
+void lsp__statistics_finished(lsp__statistics *s, const completion_stats *stats,
+                              completion_stop stop, bool shown, double answer_ms) {
+  s->tokens += (uint64_t)stats->tokens;
+  s->steps += (uint64_t)stats->steps;
+  s->prompt_tokens += (uint64_t)stats->prompt_tokens;
+  s->prefilled_tokens += (uint64_t)stats->prefilled_tokens;
+  s->last = *stats;
+  s->last_stop = stop;
+  lsp__samples_add(&s->prefilled, stats->prefilled_tokens);
+  if (!shown) return;
+  lsp__samples_add(&s->answer_ms, answer_ms);
+  lsp__samples_add(&s->first_ms, stats->first_token_ms);
+}
+
+/* ---- writing --------------------------------------------------------------------------- */
+
+static void write_int(lsp__buffer *b, const char *key, uint64_t value) {
+  lsp__json_key(b, key);
+  lsp__json_int(b, (int64_t)value);
+}
+
+static void write_number(lsp__buffer *b, const char *key, double value) {
+  lsp__json_key(b, key);
+  lsp__json_double(b, value);
+}
+
+static void write_outcomes(lsp__buffer *b, const char *key, const uint64_t *outcomes) {
+  static const char *const names[LSP__OUTCOMES] = {"shown", "empty", "cancelled", "superseded",
+                                                   "failed"};
+  lsp__json_key(b, key);
+  lsp__json_begin(b, '{');
+  for (int i = 0; i < LSP__OUTCOMES; i++) write_int(b, names[i], outcomes[i]);
+  lsp__json_end(b, '}');
+}
+
+static void write_samples(lsp__buffer *b, const char *key, const lsp__samples *s) {
+  lsp__json_key(b, key);
+  lsp__json_begin(b, '{');
+  write_number(b, "p50", lsp__samples_percentile(s, 0.5));
+  write_number(b, "p90", lsp__samples_percentile(s, 0.9));
+  write_int(b, "count", s->count);
+  lsp__json_end(b, '}');
+}
+
+static void write_last(lsp__buffer *b, const completion_stats *l, completion_stop stop) {
+  lsp__json_key(b, "last");
+  lsp__json_begin(b, '{');
+  lsp__json_key(b, "stop");
+  lsp__json_string(b, completion_strstop(stop));
+  write_int(b, "promptTokens", (uint64_t)l->prompt_tokens);
+  write_int(b, "prefilledTokens", (uint64_t)l->prefilled_tokens);
+  write_int(b, "tokens", (uint64_t)l->tokens);
+  write_int(b, "steps", (uint64_t)l->steps);
+  write_int(b, "contextPieces", (uint64_t)l->context_pieces);
+  write_number(b, "contextMs", l->context_ms);
+  write_number(b, "promptMs", l->prompt_ms);
+  write_number(b, "prefillMs", l->prefill_ms);
+  write_number(b, "firstTokenMs", l->first_token_ms);
+  write_number(b, "decodeMs", l->decode_ms);
+  write_number(b, "totalMs", l->total_ms);
+  lsp__json_end(b, '}');
+}
+
+void lsp__statistics_write(const lsp__statistics *s, lsp__buffer *b) {
+  lsp__json_begin(b, '{');
+  write_outcomes(b, "inlineCompletion", s->inline_outcomes);
+  write_outcomes(b, "completion", s->popup_outcomes);
+  write_int(b, "tokens", s->tokens);
+  write_int(b, "steps", s->steps);
+  write_int(b, "promptTokens", s->prompt_tokens);
+  write_int(b, "prefilledTokens", s->prefilled_tokens);
+  write_samples(b, "answerMs", &s->answer_ms);
+  write_samples(b, "firstTokenMs", &s->first_ms);
+  write_samples(b, "prefilledPerRequest", &s->prefilled);
+  write_last(b, &s->last, s->last_stop);
+  lsp__json_end(b, '}');
+}
+
+void lsp__statistics_line(const lsp__statistics *s, char *out, size_t len) {
+  uint64_t shown = s->inline_outcomes[LSP__SHOWN] + s->popup_outcomes[LSP__SHOWN], asked = 0;
+  for (int i = 0; i < LSP__OUTCOMES; i++) asked += s->inline_outcomes[i] + s->popup_outcomes[i];
+  snprintf(out, len,
+           "fimd: %" PRIu64 " of %" PRIu64 " requests shown; %.0f ms at the median, %.0f ms at the "
+           "90th percentile; %" PRIu64 " tokens in %" PRIu64 " steps",
+           shown, asked, lsp__samples_percentile(&s->answer_ms, 0.5),
+           lsp__samples_percentile(&s->answer_ms, 0.9), s->tokens, s->steps);
+}

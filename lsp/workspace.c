@@ -1,0 +1,275 @@
+/* workspace.c - a client's documents, folders and settings: what it tells us, unasked. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lsp/internal.h"
+#include "lsp/json.h"
+#include "lsp/uri.h"
+#include "lsp/utf8.h"
+
+/* ---- documents ------------------------------------------------------------------------- */
+
+/* The one asked for comes first: the next question is about it, too. */
+lsp__document *lsp__client_document(lsp__client *c, const char *uri) {
+  for (lsp__document **p = &c->documents; *p != NULL; p = &(*p)->next) {
+    lsp__document *d = *p;
+    if (strcmp(d->uri, uri) != 0) continue;
+    *p = d->next;
+    d->next = c->documents;
+    c->documents = d;
+    return d;
+  }
+  return NULL;
+}
+
+static void remove_document(lsp__client *c, lsp__document *d) {
+  for (lsp__document **p = &c->documents; *p != NULL; p = &(*p)->next)
+    if (*p == d) {
+      *p = d->next;
+      c->document_count--;
+      break;
+    }
+  if (c->completion != NULL) completion_document_remove(c->completion, d->uri);
+  lsp__document_delete(d);
+}
+
+void lsp__did_open(lsp__client *c, const cJSON *params) {
+  const cJSON *item = lsp__json_get(params, "textDocument");
+  const char *uri, *language = "";
+  int64_t version = 0;
+  size_t len;
+  if (!lsp__json_get_string(item, "uri", &uri)) {
+    lsp__client_log(c, LSP__LOG_WARNING, "didOpen without textDocument.uri");
+    return;
+  }
+  lsp__json_get_string(item, "languageId", &language);
+  lsp__json_get_int(item, "version", &version);
+  lsp__document *old = lsp__client_document(c, uri), *d;
+  if (old != NULL) {
+    lsp__client_log(c, LSP__LOG_WARNING, "%s is open already; its text is replaced", uri);
+    lsp__requests_cancel(c, uri, LSP__SUPERSEDED, "the document was opened anew");
+    remove_document(c, old);
+  }
+  const char *text = lsp__json_take_text(lsp__json_get(item, "text"), &len);
+  if (text == NULL) {
+    lsp__client_log(c, LSP__LOG_WARNING, "didOpen of %s without a text", uri);
+    return;
+  }
+  if (c->document_count >= LSP__DOCUMENTS_MAX) {
+    lsp__client_log(c, LSP__LOG_WARNING, "%d documents are open; %s is left out",
+                    c->document_count, uri);
+    return;
+  }
+  int status = lsp__document_new(&d, uri, language, version, text, len);
+  if (status != LSP__OK) {
+    lsp__client_log(c, LSP__LOG_ERROR, "cannot hold %s: %s", uri,
+                    status == LSP__ELIMIT ? "it is too large" : "out of memory");
+    return;
+  }
+  d->next = c->documents;
+  c->documents = d;
+  c->document_count++;
+}
+
+void lsp__did_change(lsp__client *c, const cJSON *params) {
+  const cJSON *item = lsp__json_get(params, "textDocument");
+  const char *uri, *why;
+  int64_t version;
+  if (!lsp__json_get_string(item, "uri", &uri)) {
+    lsp__client_log(c, LSP__LOG_WARNING, "didChange without textDocument.uri");
+    return;
+  }
+  lsp__document *d = lsp__client_document(c, uri);
+  if (d == NULL) {
+    lsp__client_log(c, LSP__LOG_WARNING, "didChange of %s, which is not open", uri);
+    return;
+  }
+  lsp__requests_cancel(c, uri, LSP__SUPERSEDED, "the text has changed");
+  if (lsp__json_get_int(item, "version", &version)) {
+    /* The order of arrival is the truth; a number that does not grow is only odd. */
+    if (version <= d->version)
+      lsp__client_log(c, LSP__LOG_WARNING, "%s: version %lld after %lld", uri, (long long)version,
+                      (long long)d->version);
+    d->version = version;
+  }
+  if (lsp__document_change(d, lsp__json_get(params, "contentChanges"), c->encoding, &why) !=
+      LSP__OK)
+    lsp__client_log(c, LSP__LOG_ERROR, "%s: %s; no completions until its whole text comes", uri,
+                    why);
+}
+
+void lsp__did_close(lsp__client *c, const cJSON *params) {
+  const char *uri;
+  if (!lsp__json_get_string(lsp__json_get(params, "textDocument"), "uri", &uri)) return;
+  lsp__document *d = lsp__client_document(c, uri);
+  if (d == NULL) {
+    lsp__client_log(c, LSP__LOG_WARNING, "didClose of %s, which is not open", uri);
+    return;
+  }
+  lsp__requests_cancel(c, uri, LSP__CANCELLED, "the document was closed");
+  remove_document(c, d);
+}
+
+/* Half surrogate pairs leave as U+FFFD, of the same length. */
+static int hand_over(lsp__client *c, const lsp__document *d) {
+  char *copy = NULL;
+  completion_document out = {d->uri, d->language, d->text.data, d->text.len};
+  if (lsp__utf8_has_surrogates(d->text.data, d->text.len)) {
+    copy = lsp__strndup(d->text.data, d->text.len);
+    if (copy == NULL) return COMPLETION_ENOMEM;
+    lsp__utf8_replace_surrogates(copy, d->text.len);
+    out.text = copy;
+  }
+  int status = completion_document_set(c->completion, &out);
+  free(copy);
+  return status;
+}
+
+void lsp__documents_flush(lsp__client *c) {
+  for (lsp__document *d = c->documents; d != NULL; d = d->next) {
+    if (!d->dirty || d->lost || d->text.len > LSP__COMPLETE_MAX) continue;
+    int status = hand_over(c, d);
+    d->dirty = status != COMPLETION_OK;
+    if (d->dirty)
+      lsp__client_log(c, LSP__LOG_ERROR, "%s: %s", d->uri, completion_strstatus(status));
+  }
+}
+
+/* ---- folders --------------------------------------------------------------------------- */
+
+static void add_root(lsp__client *c, char *path) {
+  if (path == NULL) return;
+  for (struct lsp__root *r = c->roots; r != NULL; r = r->next)
+    if (strcmp(r->path, path) == 0) {
+      free(path);
+      return;
+    }
+  struct lsp__root *r = calloc(1, sizeof *r);
+  if (r == NULL) {
+    free(path);
+    return;
+  }
+  r->path = path;
+  r->next = c->roots;
+  c->roots = r;
+  if (c->completion != NULL) completion_root_add(c->completion, path);
+}
+
+static void remove_root(lsp__client *c, const char *path) {
+  for (struct lsp__root **p = &c->roots; *p != NULL; p = &(*p)->next) {
+    struct lsp__root *r = *p;
+    if (strcmp(r->path, path) != 0) continue;
+    if (c->completion != NULL) completion_root_remove(c->completion, r->path);
+    *p = r->next;
+    free(r->path);
+    free(r);
+    return;
+  }
+}
+
+/* "file:///a/" and "file:///a" are the same folder. */
+static char *folder_path(const cJSON *folder) {
+  const char *uri;
+  char *path = lsp__json_get_string(folder, "uri", &uri) ? lsp__uri_to_path(uri) : NULL;
+  if (path == NULL) return NULL;
+  for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) path[n - 1] = '\0';
+  return path;
+}
+
+static void add_folders(lsp__client *c, const cJSON *list) {
+  if (!cJSON_IsArray(list)) return;
+  for (const cJSON *i = list->child; i != NULL; i = i->next) add_root(c, folder_path(i));
+}
+
+void lsp__folders_init(lsp__client *c, const cJSON *params) {
+  const cJSON *list = lsp__json_get(params, "workspaceFolders");
+  const char *root;
+  if (cJSON_IsArray(list)) {
+    add_folders(c, list);
+  } else if (lsp__json_get_string(params, "rootUri", &root)) {
+    add_root(c, lsp__uri_to_path(root));
+  } else if (lsp__json_get_string(params, "rootPath", &root)) {
+    add_root(c, lsp__strndup(root, strlen(root)));
+  }
+}
+
+void lsp__did_change_folders(lsp__client *c, const cJSON *params) {
+  const cJSON *event = lsp__json_get(params, "event");
+  const cJSON *removed = lsp__json_get(event, "removed");
+  if (cJSON_IsArray(removed))
+    for (const cJSON *i = removed->child; i != NULL; i = i->next) {
+      char *path = folder_path(i);
+      if (path != NULL) remove_root(c, path);
+      free(path);
+    }
+  add_folders(c, lsp__json_get(event, "added"));
+}
+
+/* ---- settings -------------------------------------------------------------------------- */
+
+static void tell(void *user, const char *text) {
+  lsp__client_log(user, LSP__LOG_WARNING, "%s", text);
+}
+
+void lsp__settings_changed(lsp__client *c) {
+  if (c->completion != NULL) completion_set_options(c->completion, &c->settings.completion);
+}
+
+/* What the client says replaces what it said before: a setting that is gone is as it was at
+ * the start. What initialize has promised stays. */
+static void replace_settings(lsp__client *c, const cJSON *object) {
+  lsp__settings fresh = c->start_settings;
+  lsp__settings_apply(&fresh, object, tell, c);
+  fresh.popup = c->settings.popup;
+  fresh.streaming = c->settings.streaming;
+  c->settings = fresh;
+  lsp__settings_changed(c);
+}
+
+void lsp__did_change_configuration(lsp__client *c, const cJSON *params) {
+  const cJSON *settings = lsp__json_get(params, "settings");
+  const cJSON *ours = lsp__json_get(settings, "fimd");
+  if (ours != NULL)
+    replace_settings(c, ours);
+  else if (settings == NULL || cJSON_IsNull(settings))
+    lsp__configuration_ask(c); /* as clients do that are to be asked */
+}
+
+void lsp__configuration_ask(lsp__client *c) {
+  if (!c->can_configuration) return;
+  lsp__buffer b = {0};
+  c->configuration_id = ++c->next_id;
+  lsp__rpc_begin_request(&b, c->configuration_id, "workspace/configuration");
+  lsp__json_begin(&b, '{');
+  lsp__json_key(&b, "items");
+  lsp__json_begin(&b, '[');
+  lsp__json_begin(&b, '{');
+  lsp__json_key(&b, "section");
+  lsp__json_string(&b, "fimd");
+  lsp__json_end(&b, '}');
+  lsp__json_end(&b, ']');
+  lsp__json_end(&b, '}');
+  lsp__rpc_end(&b);
+  lsp__client_send(c, &b);
+}
+
+void lsp__configuration_answer(lsp__client *c, const cJSON *result) {
+  const cJSON *ours = cJSON_IsArray(result) ? result->child : NULL;
+  if (ours != NULL && !cJSON_IsNull(ours)) replace_settings(c, ours);
+}
+
+/* ---- the end --------------------------------------------------------------------------- */
+
+void lsp__workspace_free(lsp__client *c) {
+  for (lsp__document *d = c->documents, *next; d != NULL; d = next) {
+    next = d->next;
+    lsp__document_delete(d);
+  }
+  for (struct lsp__root *r = c->roots, *next; r != NULL; r = next) {
+    next = r->next;
+    free(r->path);
+    free(r);
+  }
+  c->documents = NULL;
+  c->roots = NULL;
+}
