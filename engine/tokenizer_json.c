@@ -5,7 +5,6 @@
  * else is refused by name. Merges are "a b" or, since 2024, ["a", "b"]. */
 #include "engine/tokenizer_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <cjson/cJSON.h>

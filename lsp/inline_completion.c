@@ -7,8 +7,9 @@
  * - partialResultToken, as the protocol has it: partial results add up, so the first whole line
  *   is reported as one item and, if it grew, the whole text as another; the answer is then
  *   empty, as the protocol wants it.
- * - fimd.streaming, for our own plug-ins: the answer itself comes with the first line, and
- *   fimd/inlineCompletion/didUpdate {id, items, final} replaces its items until final is true.
+ * - fimd.streaming, for our own plug-ins: the answer itself comes with the first line; it then
+ *   has "more": true, and fimd/inlineCompletion/didUpdate {id, items, final} replaces its items
+ *   until final is true.
  *   A request that is cancelled or superseded after its answer just stops. */
 #include <string.h>
 
@@ -97,6 +98,10 @@ static bool write_result(lsp__request *r, const lsp__mail *mail, lsp__buffer *b)
   lsp__json_begin(b, '{');
   lsp__json_key(b, "items");
   bool shown = write_items(r, mail, b);
+  if (!mail->final) {
+    lsp__json_key(b, "more");
+    lsp__json_bool(b, true);
+  }
   lsp__json_end(b, '}');
   return shown;
 }

@@ -54,11 +54,13 @@ static inline void *toy_alloc(size_t bytes) {
   return p;
 }
 
-/* A half of about this value, for scales: 2^-14 <= x < 65504. */
+/* A half of about this value, |x| < 65504. */
 static inline uint16_t toy_half(float x) {
   uint32_t bits;
   memcpy(&bits, &x, 4);
-  return (uint16_t)((bits >> 16 & 0x8000u) | (((bits & 0x7fffffffu) >> 13) - (112u << 10)));
+  uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
+  if (fabsf(x) < 0x1p-14f) return (uint16_t)(sign | (uint32_t)(fabsf(x) * 0x1p24f));
+  return (uint16_t)(sign | ((magnitude >> 13) - (112u << 10)));
 }
 
 static inline void toy_put_half(uint8_t *p, float x) {
@@ -77,7 +79,7 @@ static inline void toy_block(toy_random *r, kernels_type type, float size, uint8
   memcpy(&bits, &x, 4);
   switch (type) {
   case KERNELS_F32: memcpy(p, &x, 4); break;
-  case KERNELS_F16: toy_put_half(p, fabsf(x) < 0x1p-14f ? 0x1p-14f : x); break;
+  case KERNELS_F16: toy_put_half(p, x); break;
   case KERNELS_BF16: p[0] = (uint8_t)(bits >> 16), p[1] = (uint8_t)(bits >> 24); break;
   case KERNELS_Q4_0: toy_put_half(p, toy_scale(r, size / 4)); break;
   case KERNELS_Q8_0: toy_put_half(p, toy_scale(r, size / 64)); break;

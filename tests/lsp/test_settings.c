@@ -1,0 +1,117 @@
+/* test_settings.c - settings: what is taken, what is refused and said; and the statistics. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+/* after the above */
+#include <cmocka.h>
+
+#include "lsp/json.h"
+#include "lsp/settings.h"
+#include "lsp/status.h"
+
+static void count(void *user, const char *text) {
+  assert_true(strlen(text) > 0);
+  ++*(int *)user;
+}
+
+/* Applies JSON to settings; returns how much was said against it. */
+static int apply(lsp__settings *s, const char *json) {
+  cJSON *tree;
+  const char *why;
+  size_t where;
+  int said = 0;
+  assert_int_equal(lsp__json_parse(json, strlen(json), &tree, &why, &where), 0);
+  lsp__settings_apply(s, tree, count, &said);
+  cJSON_Delete(tree);
+  return said;
+}
+
+static void test_settings(void **state) {
+  (void)state;
+  const completion_options start = {.max_tokens = 64, .max_lines = 8, .top_p = 1};
+  lsp__settings s;
+  lsp__settings_init(&s, &start);
+  assert_true(s.enable && s.popup && !s.streaming);
+  assert_int_equal(apply(&s, "{\"enable\":false,\"maxTokens\":12,\"temperature\":0.5,\"seed\":9,"
+                             "\"noContext\":true,\"topP\":null}"), 0);
+  assert_false(s.enable);
+  assert_int_equal(s.completion.max_tokens, 12);
+  assert_int_equal(s.completion.seed, 9);
+  assert_true(s.completion.no_context);
+  assert_true(s.completion.temperature == 0.5f && s.completion.top_p == 1.0f);
+  assert_int_equal(apply(&s, "{\"maxTokens\":0,\"maxLines\":1e9,\"temperature\":-1,\"topP\":\"1\","
+                             "\"enable\":1,\"languages\":3,\"model\":\"m\",\"nonsense\":{},\"seed\":0.5}"), 9);
+  assert_int_equal(s.completion.max_tokens, 12);
+  assert_int_equal(s.completion.max_lines, 8);
+  assert_int_equal(apply(&s, "[]"), 1);
+  assert_int_equal(apply(&s, "null"), 0);
+}
+
+static void test_languages(void **state) {
+  (void)state;
+  const completion_options start = {0};
+  lsp__settings s;
+  lsp__settings_init(&s, &start);
+  assert_true(lsp__settings_language_on(&s, "c"));
+  assert_int_equal(apply(&s, "{\"languages\":{\"c\":false}}"), 0);
+  assert_false(lsp__settings_language_on(&s, "c"));
+  assert_true(lsp__settings_language_on(&s, "cpp"));
+  assert_int_equal(apply(&s, "{\"languages\":{\"*\":false,\"go\":true,\"x\":1}}"), 1);
+  assert_true(lsp__settings_language_on(&s, "go"));
+  assert_false(lsp__settings_language_on(&s, "c"));
+  lsp__buffer b = {0};
+  lsp__buffer_puts(&b, "{\"languages\":{");
+  for (int i = 0; i < LSP__LANGUAGES_MAX + 5; i++)
+    lsp__buffer_printf(&b, "%s\"l%d\":false", i > 0 ? "," : "", i);
+  lsp__buffer_puts(&b, "}}");
+  assert_int_equal(apply(&s, b.data), 1);
+  assert_int_equal(s.language_count, LSP__LANGUAGES_MAX);
+  lsp__buffer_free(&b);
+}
+
+static void test_statistics(void **state) {
+  (void)state;
+  lsp__statistics *s = calloc(1, sizeof *s);
+  assert_non_null(s);
+  assert_true(lsp__samples_percentile(&s->answer_ms, 0.5) == 0);
+  for (int i = 1; i <= 100; i++) lsp__samples_add(&s->answer_ms, i);
+  assert_true(lsp__samples_percentile(&s->answer_ms, 0.5) == 50);
+  assert_true(lsp__samples_percentile(&s->answer_ms, 0.9) == 90);
+  assert_true(lsp__samples_percentile(&s->answer_ms, 1) == 100);
+  /* Only the newest are kept. */
+  for (int i = 0; i < LSP__SAMPLES; i++) lsp__samples_add(&s->answer_ms, 7);
+  assert_true(lsp__samples_percentile(&s->answer_ms, 0) == 7);
+  assert_true(lsp__samples_percentile(&s->answer_ms, 1) == 7);
+  const completion_stats stats = {.tokens = 5, .steps = 6, .prefilled_tokens = 7};
+  lsp__statistics_finished(s, &stats, COMPLETION_STOP_LINE, true, 3);
+  lsp__statistics_outcome(s, false, LSP__SHOWN);
+  lsp__statistics_outcome(s, true, LSP__FAILED);
+  lsp__buffer b = {0};
+  lsp__statistics_write(s, &b);
+  cJSON *tree;
+  const char *why;
+  size_t where;
+  int64_t n;
+  assert_int_equal(lsp__json_parse(b.data, b.len, &tree, &why, &where), 0);
+  assert_true(lsp__json_get_int(tree, "tokens", &n) && n == 5);
+  assert_true(lsp__json_to_int(lsp__json_path(tree, "completion", "failed", NULL), &n) && n == 1);
+  assert_true(lsp__json_to_int(lsp__json_path(tree, "last", "prefilledTokens", NULL), &n) && n == 7);
+  cJSON_Delete(tree);
+  lsp__buffer_free(&b);
+  char line[64]; /* too short: it is cut, not overrun */
+  lsp__statistics_line(s, line, sizeof line);
+  assert_true(strncmp(line, "fimd: 1 of 2", 12) == 0);
+  free(s);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_settings),
+      cmocka_unit_test(test_languages),
+      cmocka_unit_test(test_statistics),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,95 @@
+// The command line, run as a user runs it: what it prints, where, and its exit codes.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const fimd = process.env.FIMD ?? 'build/fimd';
+const scratch = mkdtempSync(join(tmpdir(), 'fimd-cli-'));
+let checks = 0;
+
+function run(args, input = '') {
+  const r = spawnSync(fimd, args, { input, encoding: 'utf8', timeout: 300_000 });
+  assert.equal(r.signal, null, `${args.join(' ')} died of ${r.signal}: ${r.stderr}`);
+  return r;
+}
+function ok(args, input) {
+  const r = run(args, input);
+  assert.equal(r.status, 0, `fimd ${args.join(' ')}: exit ${r.status}\n${r.stderr}`);
+  checks++;
+  return r.stdout;
+}
+function refused(code, pattern, args, input) {
+  const r = run(args, input);
+  assert.equal(r.status, code, `fimd ${args.join(' ')}: exit ${r.status}`);
+  assert.match(r.stderr, pattern);
+  assert.equal(r.stdout, '', 'nothing but the error is printed');
+  checks++;
+}
+
+// Help and wrong usage.
+const help = ok(['help']);
+assert.equal(ok(['--help']), help);
+for (const word of ['complete', 'tokenize', 'generate', 'bench', 'doctor', 'demo', '--socket', '--model', 'default'])
+  assert.ok(help.includes(word), `help tells of ${word}`);
+assert.match(ok(['--version']), /^fimd \d+\.\d+\.\d+\n$/);
+refused(2, /no command 'frobnicate'/, ['frobnicate']);
+refused(2, /unrecognized option/, ['--frobnicate']);
+refused(2, /usage/, ['complete']);
+refused(2, /usage/, ['complete', 'README.md', '0:1']);
+refused(2, /usage/, ['complete', 'README.md', '1:']);
+refused(2, /--threads/, ['generate', '--threads', 'many', '--ids', '1']);
+refused(2, /--temperature/, ['generate', '--temperature', 'nan', '--ids', '1']);
+refused(2, /usage/, ['generate']);
+refused(1, /not a token id/, ['generate', '--ids', '1 99999999']);
+refused(1, /no-such-file/, ['complete', 'no-such-file.c', '1:1']);
+refused(1, /no-such-model\.gguf/, ['generate', '--ids', '1', '--model', './no-such-model.gguf']);
+refused(1, /hf download Qwen\/Qwen2\.5-Coder-1\.5B/, ['generate', '--ids', '1', '--model', 'Qwen/Qwen2.5-Coder-1.5B']);
+
+// tokenize: the golden vectors as a user would get them, and back.
+const golden = JSON.parse(readFileSync('tests/data/golden.json', 'utf8'));
+for (const { text, ids } of golden.tokenizer.slice(0, 12))
+  assert.equal(ok(['tokenize'], text), ids.join(' ') + '\n', JSON.stringify(text));
+const source = readFileSync('lsp/main.c', 'utf8');
+const ids = ok(['tokenize'], source);
+assert.equal(ok(['tokenize', '--decode'], ids), source);
+assert.equal(ok(['tokenize', '--count'], source), `${ids.trim().split(' ').length}\n`);
+assert.equal(ok(['tokenize'], '<|fim_prefix|>a<|fim_middle|>').split(' ')[0], String(golden.special['<|fim_prefix|>']));
+
+// generate: exactly N tokens, the reference's own up to its first near tie.
+const entry = golden.generation[0];
+const generated = JSON.parse(ok(['generate', '--ids', entry.ids.join(' '), '-n', '20', '--json', '--backend', 'cpu-reference']));
+assert.equal(generated.tokens.length, 20);
+assert.equal(generated.steps, 20);
+for (const key of ['load', 'prefill', 'decode']) assert.ok(generated.ms[key] >= 0, `ms.${key}`);
+for (let i = 0; i < 20 && entry.q8_0.margin[i] >= 0.01; i++) assert.equal(generated.tokens[i], entry.q8_0.greedy[i], `token ${i}`);
+assert.equal(ok(['generate', '--ids', entry.ids.join(','), '-n', '3', '--backend', 'cpu-reference']), generated.tokens.slice(0, 3).join(' ') + '\n');
+assert.equal(ok(['generate', '--ids', '1', '-n', '0']), '\n');
+
+// complete: deterministic, JSON and plain agree, the position is checked.
+const file = join(scratch, 'shape.py');
+writeFileSync(file, 'class Square:\n    def __init__(self, side):\n        self.side = side\n\n    def area(self):\n        return \n');
+const json = JSON.parse(ok(['complete', file, '6:16', '--json']));
+for (const key of ['text', 'tokens', 'steps', 'model', 'backend', 'ms']) assert.ok(key in json, key);
+for (const key of ['load', 'context', 'prefill', 'decode']) assert.ok(json.ms[key] >= 0, `ms.${key}`);
+assert.equal(json.model, 'fimd-mini-31M');
+assert.ok(json.promptTokens > 20);
+assert.ok(!json.text.includes('<|'), 'no special token leaks');
+assert.equal(ok(['complete', file, '6:16']), json.text + '\n');
+refused(1, /no line 6 with a column 17/, ['complete', file, '6:17']);
+refused(1, /no line 9/, ['complete', file, '9:1']);
+
+// doctor, demo and bench run and say what they should.
+const doctor = ok(['doctor']);
+assert.ok(!doctor.includes('\u2717'), doctor);
+for (const word of ['CPU', 'GPU', 'memory', 'grammars', 'model', 'completion']) assert.ok(doctor.includes(`\u2713 ${word}`), word);
+const sick = run(['doctor', '--model', './no-such-model.gguf']);
+assert.equal(sick.status, 1);
+assert.match(sick.stdout, /\u2717 model[^\n]*\n\s+fix: /);
+const demo = ok(['demo']);
+for (const ending of ['.c:', '.py:', '.ts:', '.go:', '.rs:']) assert.ok(demo.includes(ending), `${ending}\n${demo}`);
+assert.ok((demo.match(/\u2039[^\u203a]+\u203a/g) ?? []).length >= 5, demo);
+
+rmSync(scratch, { recursive: true });
+console.log(`${checks} runs of the command line checked`);
