@@ -180,19 +180,40 @@ static int find_prompt(run *r) {
 
 /* ---- typed text ------------------------------------------------------------------------ */
 
-/* The likeliest token whose text agrees with `must`: begins with it or is a start of it. */
-static int32_t best_agreeing(const run *r, completion__slice must) {
+/* The token that the tokenizer would begin the bytes with, or -1. */
+static int first_token(const engine *e, completion__slice t, int32_t *id) {
+  engine_tokens own = {0};
+  *id = -1;
+  int rc = t.len ? engine_tokenize(e, t.s, t.len, false, &own) : 0;
+  size_t len = 0;
+  const char *text = rc == 0 && own.n ? engine_token_text(e, own.ids[0], &len) : "";
+  if (len && len <= t.len && memcmp(text, t.s, len) == 0) *id = own.ids[0]; /* else normalised */
+  engine_tokens_free(&own);
+  return rc;
+}
+
+/* The likeliest token that agrees with `must`: one that begins with all of it, or the one that
+ * the tokenizer would begin it with. Any other start of it is left out: "." is likely before
+ * any name, but no name is ever written as "." and the rest. Of blanks the last one belongs to
+ * the word that follows, so they may also begin as if they were one fewer. */
+static int best_agreeing(const run *r, completion__slice must, int32_t *best) {
   const engine *e = r->c->engine;
+  const float *logits = r->c->logits;
+  int32_t fewer = -1;
+  int rc = first_token(e, must, best);
+  if (!rc && completion__is_blank(must.s[must.len - 1]))
+    rc = first_token(e, completion__slice_cut(must, 0, must.len - 1), &fewer);
+  if (rc) return rc;
+  if (fewer >= 0 && (*best < 0 || logits[fewer] > logits[*best])) *best = fewer;
   int vocab = engine_get_info(e)->vocab;
-  int32_t best = -1;
   for (int32_t id = 0; id < vocab; id++) {
-    if (best >= 0 && !(r->c->logits[id] > r->c->logits[best])) continue;
+    if (*best >= 0 && !(logits[id] > logits[*best])) continue;
     size_t len = 0;
     const char *text = engine_token_text(e, id, &len);
-    if (len == 0 || text[0] != must.s[0] || memcmp(text, must.s, len < must.len ? len : must.len) != 0) continue;
-    if (!engine_token_is_special(e, id)) best = id;
+    if (len < must.len || text[0] != must.s[0] || memcmp(text, must.s, must.len) != 0) continue;
+    if (!engine_token_is_special(e, id)) *best = id;
   }
-  return best;
+  return 0;
 }
 
 static int sync(run *r) {
@@ -220,7 +241,9 @@ static int feed_typed(run *r) {
     if (status) return status;
     rc = engine_session_logits(r->c->session, r->c->logits);
     if (rc) return engine_failed(r, rc);
-    int32_t id = best_agreeing(r, must);
+    int32_t id;
+    rc = best_agreeing(r, must, &id);
+    if (rc) return engine_failed(r, rc);
     if (id < 0) { /* no token for these bytes: as they are */
       rc = engine_tokenize(e, must.s, must.len, false, &r->ids);
       return rc ? engine_failed(r, rc) : 0;

@@ -63,10 +63,11 @@ static bool parse_header(const char *s, size_t len, size_t *out) {
   return found;
 }
 
-/* A readable header at the end of what may begin with anything. */
+/* A readable header at the end of what may begin with anything but another header's name. */
 static bool find_header(const char *s, size_t len, size_t *out) {
   for (size_t i = 1; i + sizeof content_length - 1 <= len; i++)
-    if ((s[i] | 0x20) == 'c' && strncasecmp(s + i, content_length, sizeof content_length - 1) == 0 &&
+    if ((s[i] | 0x20) == 'c' && !is_token(s + i - 1, 1) &&
+        strncasecmp(s + i, content_length, sizeof content_length - 1) == 0 &&
         parse_header(s + i, len - i, out))
       return true;
   return false;

@@ -1,10 +1,18 @@
 # What `make test` runs. See tests/README.md.
 
 tests/node_modules/.package-lock.json: tests/package-lock.json | deps
-	@cd tests && npm install --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@cd tests && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
-test: deps-test check ## run all that needs no GPU
+.PHONY: test test-sanitized
 
-check: all $(TESTS) $(TEST_TOOLS) tests/node_modules/.package-lock.json
-	@BUILD=$(BUILD) tests/run.sh
+# The same tests twice: as built for use, then under the address and undefined sanitizers.
+test: deps-test ## run all that needs no GPU, then all of it under ASan and UBSan
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory test-sanitized
+
+test-sanitized:
+	@$(MAKE) --no-print-directory SANITIZE=address,undefined check
+
+check: all $(TESTS) $(TEST_TOOLS) tests/node_modules/.package-lock.json ## one pass of the tests (SANITIZE= as you like)
+	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) tests/run.sh

@@ -34,11 +34,11 @@ static int features(void) {
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
   uint64_t saved = saved_registers();
   const unsigned avx2 = 1u << 5, f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;
-  const unsigned vnni = 1u << 11, tile = 1u << 24, tile_int8 = 1u << 25;
+  const unsigned vnni = 1u << 11, tile_bf16 = 1u << 22, tile = 1u << 24;
   if ((saved & 0x6) == 0x6 && bits(b, avx2)) found |= HAS_AVX2;
   if (found && (saved & 0xe6) == 0xe6 && bits(b, f | dq | bw | vl) && bits(c, vnni))
     found |= HAS_AVX512;
-  if (found & HAS_AVX512 && (saved & 0x60000) == 0x60000 && bits(d, tile | tile_int8))
+  if (found & HAS_AVX512 && (saved & 0x60000) == 0x60000 && bits(d, tile | tile_bf16))
     found |= HAS_AMX;
   return (int)found;
 }
@@ -96,6 +96,8 @@ static void fast_close(kernels *k) {
   host__results_free(&self->results);
   scratch_free(&self->normed);
   scratch_free(&self->quants);
+  scratch_free(&self->tiles);
+  scratch_free(&self->expanded);
   scratch_free(&self->wide);
   scratch_free(&self->turns);
   scratch_free(&self->gathered);

@@ -2,8 +2,8 @@
  * must provide. Private to kernels/cpu/.
  *
  * Matrix products with block-quantized weights (Q8_0, Q4_0, Q4_K, Q6_K) are integer: activations
- * are quantized to 16 bits with one scale in every 32, which is as good as fp32 for any model
- * (8 bits are not), and the sum of a block is an exact 32-bit integer. Sums of blocks are then
+ * are quantized to 13 bits with one scale in every 32 (8 bits are not good enough, see NOTES.md),
+ * and the sum of a block is an exact integer. Sums of blocks are then
  * added in float in the order of the columns. So an output does not depend on how an instruction
  * set comes by its integers or how many rows it takes at a time, and that is what makes a row
  * bit-equal in every batch and at every x86 level.
@@ -36,16 +36,21 @@ typedef struct act_block {
   float d;
   float minus_sum;  /* -(sum of d * q) */
   int32_t minus[3]; /* -(sum of q): of the block, of its first and of its second half */
-  int32_t unused[3];
+  float most;       /* largest magnitude */
+  int32_t unused[2];
 } act_block;
 
-#define ACT_MAX 32639 /* 127 * 256 + 127: both halves fit in int8 */
+/* 32 * 128 * 4096 = 2^24: a block's sum of products with 8-bit weights is exact in a float too,
+ * which the tiles of fast_amx.c need. */
+#define ACT_MAX 4096
 
 typedef struct cpu_acts {
   const float *f; /* [n, f_stride] */
   size_t f_stride;
   uint8_t *q; /* [n] rows of act_block[cols / 32], q_stride bytes apart; only if asked for */
   size_t q_stride;
+  uint8_t *tiles; /* [n / 16, rounded up] of a level's own tiles, tile_stride bytes apart; or NULL */
+  size_t tile_stride;
 } cpu_acts;
 
 /* ---- weights --------------------------------------------------------------------------- */
@@ -111,9 +116,19 @@ typedef struct cpu_level {
   /* n a multiple of 32 */
   void (*quantize)(const float *x, int n, act_block *out);
   /* y[tokens, y_stride]: column j of row t is row j of the panels [first, first + count) of the
-   * segment times activation row `token` + t */
+   * segment times activation row `token` + t. expanded: those panels as `expand` left them, or
+   * NULL; then tokens <= TOKEN_TILE and `token` is a multiple of 16. */
   void (*multiply)(const cpu_segment *s, int64_t first, int count, const cpu_acts *x, int token,
-                   int tokens, float *y, size_t y_stride);
+                   int tokens, const uint8_t *expanded, float *y, size_t y_stride);
+
+  /* Optional, for products of quantized weights with at least tile_tokens rows (0: never): */
+  int tile_tokens;
+  size_t tile_bytes;     /* of a block of 16 tokens */
+  size_t expanded_bytes; /* of a block of an expanded panel */
+  /* A token's row of the tiles (64 bytes a row); blocks: what quantize made of x */
+  void (*tile_row)(const float *x, int n, const act_block *blocks, uint8_t *row);
+  void (*expand)(const cpu_segment *s, int64_t first, int count, uint8_t *out);
+
   /* h = silu(gate) * up, all [n] */
   void (*glu)(const float *gate, const float *up, int n, float *h);
   /* turns the pairs (i, i + dim/2) of a head; turn: cosines[dim/2], sines[dim/2] */

@@ -54,21 +54,24 @@ static void level_norm(const float *x, const float *norm, int n, float eps, floa
                 v_mul(v_mul(load_first(x + i, n - i), scale), load_first(norm + i, n - i)));
 }
 
+/* 1/d of a block whose largest magnitude this is, 0 where d is 0 or NaN. */
+INLINE float act_inverse(float most) { return most > 1e-30f && most <= FLT_MAX ? ACT_MAX / most : 0; }
+
+INLINE i16 act_round(v16 x, v16 inverse) {
+  v16 scaled = v_mul(x, inverse); /* only a NaN needs the bounds */
+  return i_round(v_min(v_max(scaled, v_set(-ACT_MAX)), v_set(ACT_MAX)));
+}
+
 static void level_quantize(const float *x, int n, act_block *out) {
   for (int i = 0; i < n; i += BLOCK, out++) {
     v16 a = v_load(x + i), b = v_load(x + i + 16);
     float most = v_most(v_max(v_abs(a), v_abs(b)));
-    float inverse = 0;
-    out->d = 0;
-    if (most > FLT_MAX) out->d = NAN; /* keeps what has overflowed visible in the result */
-    else if (most > 1e-30f) {
-      out->d = most / ACT_MAX;
-      inverse = ACT_MAX / most;
-    }
-    v16 low = v_set(-ACT_MAX), high = v_set(ACT_MAX); /* only a NaN needs them */
-    i16 qa = i_round(v_min(v_max(v_mul(a, v_set(inverse)), low), high));
-    i16 qb = i_round(v_min(v_max(v_mul(b, v_set(inverse)), low), high));
+    v16 inverse = v_set(act_inverse(most));
+    i16 qa = act_round(a, inverse), qb = act_round(b, inverse);
     store_quants(qa, qb, out->q);
+    out->most = most;
+    out->d = most > FLT_MAX ? NAN /* keeps what has overflowed visible in the result */
+             : most > 1e-30f ? most / ACT_MAX : 0;
     out->minus[1] = -i_sum(qa);
     out->minus[2] = -i_sum(qb);
     out->minus[0] = out->minus[1] + out->minus[2];
@@ -231,7 +234,9 @@ INLINE void float_panel(cpu_kind kind, const uint8_t *w, int cols, const float *
 }
 
 static void level_multiply(const cpu_segment *s, int64_t first, int count, const cpu_acts *x,
-                           int token, int tokens, float *y, size_t y_stride) {
+                           int token, int tokens, const uint8_t *expanded, float *y,
+                           size_t y_stride) {
+  (void)expanded;
   int cols = (int)s->source.cols, blocks = cols / BLOCK;
   const uint8_t *w = s->data + (size_t)first * s->panel_bytes;
   const uint8_t *q = x->q + (size_t)token * x->q_stride;

@@ -11,7 +11,9 @@
 enum {
   MAX_ITEM_PANELS = 8,
   ITEM_TOKENS = 128,             /* tokens of an item of a product */
+  ITEM_TOKENS_EXPANDED = 512,
   ROW_TOKENS = 8,                /* tokens of an item of row-wise work */
+  STRIDE_PAD = 16, /* floats: keeps rows of scratch from lying a power of two apart */
   ITEM_WEIGHT_BYTES = 256 << 10, /* what an item's panels may take of the second cache */
 };
 
@@ -42,9 +44,13 @@ static void acts_item(void *arg, int item, int thread) {
       level->norm(x, job->norm, job->cols, job->self->head.shape.rms_eps, out);
       x = out;
     }
-    if (job->quantized)
-      level->quantize(x, job->cols,
-                      (act_block *)(void *)(job->acts.q + (size_t)t * job->acts.q_stride));
+    if (job->quantized) {
+      act_block *blocks = (act_block *)(void *)(job->acts.q + (size_t)t * job->acts.q_stride);
+      level->quantize(x, job->cols, blocks);
+      if (job->acts.tiles)
+        level->tile_row(x, job->cols, blocks,
+                        job->acts.tiles + (size_t)(t / 16) * job->acts.tile_stride + t % 16 * 64);
+    }
   }
 }
 
@@ -70,6 +76,12 @@ static int prepare_acts(fast *self, const kernels_weight *weight, const float *x
     if (rc != KERNELS_OK) return rc;
     job.acts.q = self->quants.data;
     job.acts.q_stride = lines * 64;
+    if (self->level->tile_tokens > 0 && n >= self->level->tile_tokens) {
+      job.acts.tile_stride = cols / BLOCK * self->level->tile_bytes;
+      rc = fast__scratch_grow(&self->tiles, host__mul((size_t)divide_up(n, 16), job.acts.tile_stride));
+      if (rc != KERNELS_OK) return rc;
+      job.acts.tiles = self->tiles.data;
+    }
   }
   job.acts.f = norm ? job.normed : x;
   job.acts.f_stride = cols;
@@ -77,6 +89,26 @@ static int prepare_acts(fast *self, const kernels_weight *weight, const float *x
     pool__run(self->pool, divide_up(n, ROW_TOKENS), acts_item, &job);
   *out = job.acts;
   return KERNELS_OK;
+}
+
+/* ---- expanded panels ------------------------------------------------------------------- */
+
+/* Room for two lots of `panels` panels of w in every thread, where the level wants them. */
+static int expand_grow(fast *self, const kernels_weight *w, int panels, const cpu_acts *x) {
+  if (!x->tiles) return KERNELS_OK;
+  size_t lot = host__mul((size_t)panels, (size_t)w->cols / BLOCK * self->level->expanded_bytes);
+  self->expanded_lot = host__add(lot, 63) / 64 * 64;
+  return fast__scratch_grow(&self->expanded,
+                            host__mul(self->expanded_lot, 2 * (size_t)pool__threads(self->pool)));
+}
+
+/* The panels as the thread's lot 0 or 1, or NULL where they are multiplied as they are. */
+static const uint8_t *expand_panels(fast *self, const cpu_segment *s, int64_t first, int count,
+                                    const cpu_acts *x, int thread, int lot) {
+  if (!x->tiles || !cpu_kind_is_quantized(s->kind)) return NULL;
+  uint8_t *out = (uint8_t *)self->expanded.data + self->expanded_lot * (size_t)(2 * thread + lot);
+  self->level->expand(s, first, count, out);
+  return out;
 }
 
 /* ---- products -------------------------------------------------------------------------- */
@@ -95,8 +127,8 @@ struct product {
   product_finish *finish;
   float *out;
   size_t out_stride;
-  int panels, token_items; /* of an item; items along the tokens */
-  int panel_items;         /* over all segments */
+  int panels, item_tokens;      /* of an item */
+  int token_items, panel_items; /* along the tokens; along the panels of all segments */
 };
 
 /* Item i of the panels of all segments: each segment has its own last, smaller item. */
@@ -124,19 +156,24 @@ static void product_item(void *arg, int item, int thread) {
   int count;
   const cpu_segment *s = find_panels(p, item / p->token_items, &first, &count);
   int rows = (int)rows_of(s, first, count);
-  _Alignas(64) float y[TOKEN_TILE * MAX_ITEM_PANELS * PANEL];
-  int chunk = item % p->token_items, end = least(p->n, (chunk + 1) * ITEM_TOKENS);
-  (void)thread;
-  for (int t = chunk * ITEM_TOKENS; t < end; t += TOKEN_TILE) {
+  _Alignas(64) float y[TOKEN_TILE * (MAX_ITEM_PANELS * PANEL + STRIDE_PAD)];
+  int chunk = item % p->token_items, end = least(p->n, (chunk + 1) * p->item_tokens);
+  const uint8_t *expanded = expand_panels(p->self, s, first, count, p->x, thread, 0);
+  for (int t = chunk * p->item_tokens; t < end; t += TOKEN_TILE) {
     int tokens = least(TOKEN_TILE, end - t);
-    size_t stride = (size_t)count * PANEL;
-    p->self->level->multiply(s, first, count, p->x, t, tokens, y, stride);
+    size_t stride = (size_t)count * PANEL + STRIDE_PAD;
+    p->self->level->multiply(s, first, count, p->x, t, tokens, expanded, y, stride);
     p->finish(p, s->row0 + first * PANEL, rows, t, tokens, y, stride);
   }
 }
 
+/* Tokens of an item: more where its panels have to be expanded first. */
+static int tokens_of_item(const cpu_acts *x) {
+  return x->tiles ? ITEM_TOKENS_EXPANDED : ITEM_TOKENS;
+}
+
 /* Panels of an item: few enough to share out well, and to stay in cache between token tiles. */
-static int item_panels(const fast *self, const cpu_weight *w, int n) {
+static int item_panels(const fast *self, const cpu_weight *w, int n, const cpu_acts *x) {
   int64_t panels = 0, most = MAX_ITEM_PANELS;
   for (int i = 0; i < w->n_segments; i++) {
     const cpu_segment *s = &w->segments[i];
@@ -144,19 +181,23 @@ static int item_panels(const fast *self, const cpu_weight *w, int n) {
     if (fit < most) most = fit;
     panels += s->panels;
   }
-  int64_t share = panels * divide_up(n, ITEM_TOKENS) / (4 * pool__threads(self->pool)) + 1;
+  int64_t share = panels * divide_up(n, tokens_of_item(x)) / (4 * pool__threads(self->pool)) + 1;
   return (int)(share < most ? share : most);
 }
 
-static void run_product(fast *self, const kernels_weight *weight, const cpu_acts *x, int n,
-                        product_finish *finish, float *out, size_t out_stride) {
+static int run_product(fast *self, const kernels_weight *weight, const cpu_acts *x, int n,
+                       product_finish *finish, float *out, size_t out_stride) {
   const cpu_weight *w = (const cpu_weight *)weight;
   product p = {.self = self, .w = w, .x = x, .n = n, .finish = finish, .out = out,
-               .out_stride = out_stride, .panels = item_panels(self, w, n),
-               .token_items = divide_up(n, ITEM_TOKENS)};
+               .out_stride = out_stride, .panels = item_panels(self, w, n, x),
+               .item_tokens = tokens_of_item(x)};
+  int rc = expand_grow(self, weight, p.panels, x);
+  if (rc != KERNELS_OK) return rc;
+  p.token_items = divide_up(n, p.item_tokens);
   for (int i = 0; i < w->n_segments; i++)
     p.panel_items += (int)((w->segments[i].panels + p.panels - 1) / p.panels);
   pool__run(self->pool, p.panel_items * p.token_items, product_item, &p);
+  return KERNELS_OK;
 }
 
 static void finish_store(const product *p, int64_t row, int rows, int token, int tokens,
@@ -182,7 +223,7 @@ typedef struct gated {
   const cpu_segment *gate, *up;
   int64_t up_first; /* panel of `up` that goes with panel 0 of `gate` */
   const cpu_acts *x;
-  int n, panels, token_items;
+  int n, panels, item_tokens, token_items;
   int64_t gate_panels;
   float *h;
 } gated;
@@ -192,17 +233,19 @@ static void gated_item(void *arg, int item, int thread) {
   size_t inter = (size_t)g->self->head.shape.intermediate;
   int64_t first = (int64_t)(item / g->token_items) * g->panels, left = g->gate_panels - first;
   int count = left < g->panels ? (int)left : g->panels;
-  size_t row = (size_t)first * PANEL, stride = (size_t)count * PANEL;
-  int rows = (int)(inter - row < stride ? inter - row : stride);
-  _Alignas(64) float gate[TOKEN_TILE * MAX_ITEM_PANELS / 2 * PANEL];
-  _Alignas(64) float up[TOKEN_TILE * MAX_ITEM_PANELS / 2 * PANEL];
-  int chunk = item % g->token_items, end = least(g->n, (chunk + 1) * ITEM_TOKENS);
+  size_t row = (size_t)first * PANEL, width = (size_t)count * PANEL, stride = width + STRIDE_PAD;
+  int rows = (int)(inter - row < width ? inter - row : width);
+  _Alignas(64) float gate[TOKEN_TILE * (MAX_ITEM_PANELS / 2 * PANEL + STRIDE_PAD)];
+  _Alignas(64) float up[TOKEN_TILE * (MAX_ITEM_PANELS / 2 * PANEL + STRIDE_PAD)];
+  int chunk = item % g->token_items, end = least(g->n, (chunk + 1) * g->item_tokens);
   const cpu_level *level = g->self->level;
-  (void)thread;
-  for (int t = chunk * ITEM_TOKENS; t < end; t += TOKEN_TILE) {
+  int64_t up_first = g->up_first + first;
+  const uint8_t *gate_x = expand_panels(g->self, g->gate, first, count, g->x, thread, 0);
+  const uint8_t *up_x = expand_panels(g->self, g->up, up_first, count, g->x, thread, 1);
+  for (int t = chunk * g->item_tokens; t < end; t += TOKEN_TILE) {
     int tokens = least(TOKEN_TILE, end - t);
-    level->multiply(g->gate, first, count, g->x, t, tokens, gate, stride);
-    level->multiply(g->up, g->up_first + first, count, g->x, t, tokens, up, stride);
+    level->multiply(g->gate, first, count, g->x, t, tokens, gate_x, gate, stride);
+    level->multiply(g->up, up_first, count, g->x, t, tokens, up_x, up, stride);
     for (int i = 0; i < tokens; i++)
       level->glu(gate + (size_t)i * stride, up + (size_t)i * stride, rows,
                  g->h + (size_t)(t + i) * inter + row);
@@ -248,15 +291,19 @@ int fast__gate_up(kernels *k, const kernels_buffer *x, const kernels_buffer *nor
   if (rc != KERNELS_OK) return rc;
   gated g = {.self = self, .x = &acts, .n = n, .h = host__data(h)};
   if (find_pairs((const cpu_weight *)w, inter, &g)) {
-    g.panels = divide_up(item_panels(self, (const cpu_weight *)w, n), 2);
-    g.token_items = divide_up(n, ITEM_TOKENS);
+    g.panels = divide_up(item_panels(self, (const cpu_weight *)w, n, &acts), 2);
+    g.item_tokens = tokens_of_item(&acts);
+    g.token_items = divide_up(n, g.item_tokens);
+    rc = expand_grow(self, w, g.panels, &acts);
+    if (rc != KERNELS_OK) return rc;
     pool__run(self->pool, divide_up((int)g.gate_panels, g.panels) * g.token_items, gated_item, &g);
     return KERNELS_OK;
   }
   size_t width = 2 * (size_t)inter;
   rc = fast__scratch_grow(&self->wide, host__mul((size_t)n, width * sizeof(float)));
   if (rc != KERNELS_OK) return rc;
-  run_product(self, w, &acts, n, finish_store, self->wide.data, width);
+  rc = run_product(self, w, &acts, n, finish_store, self->wide.data, width);
+  if (rc != KERNELS_OK) return rc;
   glu_job job = {.self = self, .wide = self->wide.data, .h = host__data(h)};
   pool__run(self->pool, n, glu_item, &job);
   return KERNELS_OK;
@@ -348,7 +395,8 @@ int fast__qkv(kernels *k, int layer, const kernels_buffer *x, const kernels_buff
   if (rc == KERNELS_OK)
     rc = fast__scratch_grow(&self->wide, host__mul((size_t)n, width * sizeof(float)));
   if (rc != KERNELS_OK) return rc;
-  run_product(self, w, &acts, n, finish_store, self->wide.data, width);
+  rc = run_product(self, w, &acts, n, finish_store, self->wide.data, width);
+  if (rc != KERNELS_OK) return rc;
   qkv_job job = {.self = self, .layer = layer, .wide = self->wide.data,
                  .bias = bias ? host__data(bias) : NULL, .q = host__data(q)};
   pool__run(self->pool, divide_up(n, ROW_TOKENS), qkv_item, &job);
@@ -360,8 +408,7 @@ int fast__project(kernels *k, const kernels_buffer *y, const kernels_weight *w, 
   cpu_acts acts;
   int rc = prepare_acts(self, w, host__data(y), NULL, NULL, k->batch.n, &acts);
   if (rc != KERNELS_OK) return rc;
-  run_product(self, w, &acts, k->batch.n, finish_add, host__data(x), (size_t)k->shape.hidden);
-  return KERNELS_OK;
+  return run_product(self, w, &acts, k->batch.n, finish_add, host__data(x), (size_t)k->shape.hidden);
 }
 
 static void top_k_item(void *arg, int i, int thread) {
@@ -381,7 +428,9 @@ int fast__head(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
   if (rc == KERNELS_OK)
     rc = prepare_acts(self, w, host__data(x), host__data(norm), b->out, b->n_out, &acts);
   if (rc != KERNELS_OK) return rc;
-  run_product(self, w, &acts, b->n_out, finish_store, self->results.logits, (size_t)k->shape.vocab);
+  rc = run_product(self, w, &acts, b->n_out, finish_store, self->results.logits,
+                   (size_t)k->shape.vocab);
+  if (rc != KERNELS_OK) return rc;
   pool__run(self->pool, b->n_out, top_k_item, self);
   return KERNELS_OK;
 }

@@ -18,6 +18,9 @@ typedef struct fast {
   host_results results;
   scratch normed;  /* float [n, hidden] */
   scratch quants;  /* act_block rows */
+  scratch tiles;   /* the level's tiles of them */
+  scratch expanded; /* [threads, 2] lots of panels as the level's expand leaves them */
+  size_t expanded_lot;
   scratch wide;    /* float [n, widest output] */
   scratch turns;   /* float [n, head_dim]: cosines, sines of each row's position */
   scratch gathered; /* half [threads, gathered_bytes]: keys and values of a tree row's tail */

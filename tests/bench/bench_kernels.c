@@ -1,17 +1,20 @@
 /* bench_kernels.c - times whole forward passes over the ops of kernels/, random weights.
  *
  *   bench_kernels [--backend cpu] [--threads 2] [--context 512] [--type Q8_0] [--shape mini|0.5b]
- *                 [--profile]
+ *                 [--profile] [--cpu-time]
  *
  * Prints one line for prefill, one for decoding after it, and one for every number of tokens of a
- * step: the best and the median of a few runs in milliseconds. The shape "mini" is the embedded
+ * step: the best and the median of a few runs in milliseconds. --cpu-time: one thread, and its processor
+ * time, for a machine that others use too. The shape "mini" is the embedded
  * model's. The words of the lines are those of peer_llamacpp.c, so that cpu_peer.sh can pair
  * them. */
 #include "tests/kernels/toy.h"
 
+static clockid_t clock_id = CLOCK_MONOTONIC;
+
 static double now_ms(void) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock_id, &t);
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
@@ -79,6 +82,7 @@ int main(int argc, char **argv) {
   bool want_profile = false;
   for (int i = 1; i < argc; i++) {
     if (!strcmp(argv[i], "--profile")) want_profile = true;
+    else if (!strcmp(argv[i], "--cpu-time")) clock_id = CLOCK_THREAD_CPUTIME_ID, threads = 1;
     else if (i + 1 < argc && !strcmp(argv[i], "--backend")) backend = argv[++i];
     else if (i + 1 < argc && !strcmp(argv[i], "--type")) type_name = argv[++i];
     else if (i + 1 < argc && !strcmp(argv[i], "--shape")) shape_name = argv[++i];

@@ -288,8 +288,8 @@ static void run_case(const test_case *c, const char *backend, int threads) {
   toy_device d;
   if (!toy_device_open(&d, &c->model, backend, threads, max_batch, b->kv_len + n)) return;
   bool reference = strcmp(backend, "cpu-reference") == 0;
-  /* fast: activations of 16 bits, keys and values of 11 */
-  double products = reference ? 1e-12 : 1e-8, attention = reference ? 1e-9 : 1e-4;
+  /* fast: activations of 13 bits, keys and values of 11 */
+  double products = reference ? 1e-12 : 3e-6, attention = reference ? 1e-9 : 1e-4;
   kernels *k = d.k;
   struct toy_device_layer *l = &d.layers[0];
   fill_past(&d, c, max_batch);
@@ -438,7 +438,7 @@ static void extreme_activations(void **state) {
       double most = 0;
       for (int j = 0; j < 64; j++) most = fmax(most, fabs(want[64 * t + j]));
       for (int j = 0; j < 64; j++) /* below 1e-30 a backend may take zero */
-        assert_true(fabs(got[64 * t + j] - want[64 * t + j]) <= 1e-4 * most + 1e-28);
+        assert_true(fabs(got[64 * t + j] - want[64 * t + j]) <= 2e-3 * most + 1e-28);
     }
     TOY_MUST(kernels_head(d.k, zero, d.final_norm, d.embedding));
     kernels_result result;

@@ -21,6 +21,8 @@ export class Wire {
     this.rest = Buffer.alloc(0);
     stream.on('data', (d) => this.feed(d));
     this.ended = new Promise((resolve) => { stream.on('end', resolve); stream.on('close', resolve); });
+    this.over = false;
+    this.ended.then(() => { this.over = true; for (const w of [...this.waiting]) w(); });
   }
   feed(data) {
     this.rest = Buffer.concat([this.rest, data]);
@@ -37,7 +39,8 @@ export class Wire {
   // The first message, from index `from` on, that the function likes.
   wait(likes, what, from = 0) {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => { this.waiting.delete(look); reject(new Error(`no ${what}; have ${JSON.stringify(this.messages).slice(-2000)}`)); }, TOO_LONG_MS);
+      const fail = (why) => { clearTimeout(timer); this.waiting.delete(look); reject(new Error(`no ${what}: ${why}; have ${JSON.stringify(this.messages).slice(-2000)}`)); };
+      const timer = setTimeout(() => fail('too long'), TOO_LONG_MS);
       const look = () => {
         for (; from < this.messages.length; from++) {
           if (!likes(this.messages[from])) continue;
@@ -46,6 +49,7 @@ export class Wire {
           resolve(this.messages[from]);
           return;
         }
+        if (this.over) fail('the daemon is gone');
       };
       this.waiting.add(look);
       look();
@@ -69,8 +73,14 @@ export function start(args = ['lsp'], options = {}) {
   const child = spawn(fimd, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options });
   running.add(child);
   const d = { child, stderr: '' };
-  d.exit = new Promise((resolve) => child.on('exit', (code, signal) => { running.delete(child); resolve(code ?? signal); }));
-  child.stderr?.on('data', (t) => { d.stderr += t; });
+  d.exit = new Promise((resolve) => child.on('exit', (code, signal) => {
+    running.delete(child);
+    resolve(code ?? signal);
+  }));
+  child.stderr?.on('data', (t) => {
+    d.stderr += t;
+    if (/Sanitizer|runtime error/.test(d.stderr)) process.stdout.write(t);
+  });
   child.stdin?.on('error', () => {}); // it may be gone before us
   if (child.stdout && !options.unread) d.wire = new Wire(child.stdout);
   d.send = (m) => { child.stdin.write(frame(m)); };
