@@ -31,7 +31,8 @@ LDLIBS    = $(PKG_LIBS) -lpthread -ldl -lm
 
 # kernels/cpu/*_avx2.c and the like are compiled for their instruction set and called only
 # where the running CPU has it.
-kernels_flags = -O3 -ffp-contract=off \
+# Their unrolled loops take the sanitizers minutes to compile at -O3.
+kernels_flags = $(if $(and $(SANITIZE),$(filter kernels/cpu/fast%,$1)),-O1,-O3) -ffp-contract=off \
   $(if $(filter %_avx2.c,$1),-mavx2 -mfma -mf16c) \
   $(if $(filter %_avx512.c,$1),-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512) \
   $(if $(filter %_amx.c,$1),-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mamx-tile -mamx-int8 -mamx-bf16 -mprefer-vector-width=512)

@@ -13,26 +13,41 @@
 
 const char *completion_strstatus(int status) {
   switch (status) {
-    case COMPLETION_OK: return "no error";
-    case COMPLETION_ENOMEM: return "out of memory";
-    case COMPLETION_EINVAL: return "no such document or position";
-    case COMPLETION_ECANCELLED: return "cancelled";
-    case COMPLETION_EENGINE: return "the model could not be run";
-    case COMPLETION_EUNFIT: return "the model has no fill-in-the-middle tokens";
-    default: return "unknown completion status";
+    case COMPLETION_OK:
+      return "no error";
+    case COMPLETION_ENOMEM:
+      return "out of memory";
+    case COMPLETION_EINVAL:
+      return "no such document or position";
+    case COMPLETION_ECANCELLED:
+      return "cancelled";
+    case COMPLETION_EENGINE:
+      return "the model could not be run";
+    case COMPLETION_EUNFIT:
+      return "the model has no fill-in-the-middle tokens";
+    default:
+      return "unknown completion status";
   }
 }
 
 const char *completion_strstop(completion_stop stop) {
   switch (stop) {
-    case COMPLETION_STOP_NONE: return "none";
-    case COMPLETION_STOP_MODEL: return "model";
-    case COMPLETION_STOP_LINE: return "line";
-    case COMPLETION_STOP_BLOCK: return "block";
-    case COMPLETION_STOP_SUFFIX: return "suffix";
-    case COMPLETION_STOP_REPEAT: return "repeat";
-    case COMPLETION_STOP_LIMIT: return "limit";
-    case COMPLETION_STOP_CANCELLED: return "cancelled";
+    case COMPLETION_STOP_NONE:
+      return "none";
+    case COMPLETION_STOP_MODEL:
+      return "model";
+    case COMPLETION_STOP_LINE:
+      return "line";
+    case COMPLETION_STOP_BLOCK:
+      return "block";
+    case COMPLETION_STOP_SUFFIX:
+      return "suffix";
+    case COMPLETION_STOP_REPEAT:
+      return "repeat";
+    case COMPLETION_STOP_LIMIT:
+      return "limit";
+    case COMPLETION_STOP_CANCELLED:
+      return "cancelled";
   }
   return "unknown";
 }
@@ -59,12 +74,15 @@ static void errand_done(errand *e, int status) {
 static void errand_open(engine_job *job) {
   errand *e = (errand *)job;
   int status = engine_session_new(e->c->engine, &e->c->session);
-  errand_done(e, status == 0 ? 0 : status == ENGINE_ENOMEM ? COMPLETION_ENOMEM : COMPLETION_EENGINE);
+  errand_done(e, status == 0               ? 0
+                 : status == ENGINE_ENOMEM ? COMPLETION_ENOMEM
+                                           : COMPLETION_EENGINE);
 }
 
 static void errand_close(engine_job *job) {
   errand *e = (errand *)job;
   completion__reuse_clear(&e->c->reuse);
+  completion__settled_clear(&e->c->settled);
   completion__parser_delete(e->c->parser);
   engine_session_delete(e->c->session);
   errand_done(e, 0);
@@ -110,7 +128,7 @@ int completion_new(completion **out, engine *e, const completion_options *option
   pthread_mutex_init(&c->lock, NULL);
   pthread_cond_init(&c->idle, NULL);
   specials_collect(c);
-  c->parser = completion__parser_new();
+  c->parser = completion__parser_new(COMPLETION__PATIENCE_MS);
   c->logits = malloc((size_t)engine_get_info(e)->vocab * sizeof *c->logits);
   int status = c->parser && c->logits ? 0 : COMPLETION_ENOMEM;
   if (!status) status = completion_set_options(c, options);
@@ -197,12 +215,14 @@ static int selection_set(completion_job *j, const completion_query *q, const com
 
 int completion_start(completion *c, const completion_query *q, completion_job **job) {
   if (job) *job = NULL;
-  if (!q || !q->uri || !q->on_done || q->max_tokens < 0 || q->mode < COMPLETION_AUTO || q->mode > COMPLETION_MULTI_LINE)
+  if (!q || !q->uri || !q->on_done || q->max_tokens < 0 || q->mode < COMPLETION_AUTO ||
+      q->mode > COMPLETION_MULTI_LINE)
     return COMPLETION_EINVAL;
   completion__document *d = completion__documents_find(&c->documents, q->uri);
   if (!d || !is_position(d->text, q->offset)) return COMPLETION_EINVAL;
   const engine_special *special = &engine_get_info(c->engine)->special;
-  if (special->fim_prefix < 0 || special->fim_suffix < 0 || special->fim_middle < 0) return COMPLETION_EUNFIT;
+  if (special->fim_prefix < 0 || special->fim_suffix < 0 || special->fim_middle < 0)
+    return COMPLETION_EUNFIT;
   completion_job *j = calloc(1, sizeof *j);
   if (!j) return COMPLETION_ENOMEM;
   j->started_ms = completion__now_ms();
@@ -223,7 +243,8 @@ int completion_start(completion *c, const completion_query *q, completion_job **
     free(j);
     return status;
   }
-  j->n_views = completion__documents_view(&c->documents, d, j->views, c->options.no_context ? 1 : COMPLETION__VIEWS_MAX);
+  j->n_views = completion__documents_view(&c->documents, d, j->views,
+                                          c->options.no_context ? 1 : COMPLETION__VIEWS_MAX);
   pthread_mutex_lock(&c->lock);
   j->next = c->active;
   if (j->next) j->next->previous = j;

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEAR_ABOVE 40      /* lines around the cursor whose words count as references */
+#define NEAR_ABOVE 40 /* lines around the cursor whose words count as references */
 #define NEAR_BELOW 20
-#define WORD_MIN 3         /* bytes of a word that may be a reference */
-#define WORDS_MAX 1024     /* slots of the table of words, a power of two */
+#define WORD_MIN 3     /* bytes of a word that may be a reference */
+#define WORDS_MAX 1024 /* slots of the table of words, a power of two */
 #define SCOPES_MAX 8
 #define IMPORT_BYTES 1200  /* of the document's own imports */
 #define MENTION_BYTES 8192 /* at a document's start, searched for names of other files */
@@ -37,7 +37,8 @@ static uint32_t hash(completion__slice t) {
 
 static word *words_slot(words *w, completion__slice t) {
   uint32_t i = hash(t) & (WORDS_MAX - 1);
-  while (w->slots[i].text.len && !completion__slice_equal(w->slots[i].text, t)) i = (i + 1) & (WORDS_MAX - 1);
+  while (w->slots[i].text.len && !completion__slice_equal(w->slots[i].text, t))
+    i = (i + 1) & (WORDS_MAX - 1);
   return &w->slots[i];
 }
 
@@ -133,7 +134,9 @@ static void add(collecting *c, completion__piece piece) {
 static void add_scope(collecting *c, size_t start, size_t end, int depth) {
   const char *s = c->views[0].text->bytes;
   while (end > start && (s[end - 1] == '\n' || completion__is_blank(s[end - 1]))) end--;
-  add(c, (completion__piece){.start = (uint32_t)start, .end = (uint32_t)end, .why = COMPLETION__WHY_SCOPE,
+  add(c, (completion__piece){.start = (uint32_t)start,
+                             .end = (uint32_t)end,
+                             .why = COMPLETION__WHY_SCOPE,
                              .score = SCORE_SCOPE + depth});
 }
 
@@ -146,15 +149,19 @@ static bool add_scopes(collecting *c, const TSTree *tree, size_t offset, size_t 
   /* Downwards, as a parent is dear to find and a child is not. */
   TSTreeCursor cursor = ts_tree_cursor_new(ts_tree_root_node(tree));
   broken = ts_node_is_error(ts_tree_root_node(tree));
-  while (found < SCOPES_MAX && ts_tree_cursor_goto_first_child_for_byte(&cursor, (uint32_t)offset) >= 0) {
+  while (found < SCOPES_MAX &&
+         ts_tree_cursor_goto_first_child_for_byte(&cursor, (uint32_t)offset) >= 0) {
     TSNode node = ts_tree_cursor_current_node(&cursor);
     if (ts_node_start_byte(node) >= from) break;
     broken |= ts_node_is_error(node);
     TSNode body = ts_node_child_by_field_name(node, "body", 4);
-    if (ts_node_is_null(body) || ts_node_start_byte(body) > offset || ts_node_end_byte(body) < offset) continue;
+    if (ts_node_is_null(body) || ts_node_start_byte(body) > offset ||
+        ts_node_end_byte(body) < offset)
+      continue;
     size_t start = completion__line_start(t, ts_node_start_byte(node));
     size_t body_start = ts_node_start_byte(body), body_line = completion__line_start(t, body_start);
-    bool own_lines = completion__slice_is_blank(completion__slice_cut(t, body_line, body_start)); /* as Python's */
+    bool own_lines = completion__slice_is_blank(
+        completion__slice_cut(t, body_line, body_start)); /* as Python's */
     size_t end = own_lines ? body_start : completion__line_end(t, body_start);
     add_scope(c, start, end < from ? end : from, found++);
   }
@@ -167,11 +174,13 @@ static bool add_scopes(collecting *c, const TSTree *tree, size_t offset, size_t 
 static void add_scopes_by_indentation(collecting *c, size_t offset, size_t from) {
   completion__slice t = completion__text_slice(c->views[0].text);
   size_t at = completion__line_start(t, offset);
-  int columns = completion__indent_columns(completion__slice_cut(t, at, offset)), depth = SCOPES_MAX;
+  int columns = completion__indent_columns(completion__slice_cut(t, at, offset)),
+      depth = SCOPES_MAX;
   while (at > 0 && columns > 0 && depth > 0) {
     size_t end = at - 1;
     at = completion__line_start(t, end);
-    completion__slice line = completion__slice_cut(t, at, end), trimmed = completion__slice_trim(line);
+    completion__slice line = completion__slice_cut(t, at, end),
+                      trimmed = completion__slice_trim(line);
     int here = completion__indent_columns(line);
     if (trimmed.len < 2 || here >= columns || !completion__is_word(trimmed.s[0])) continue;
     columns = here;
@@ -196,7 +205,9 @@ static void add_imports(collecting *c, const TSTree *tree, size_t from) {
     if (!ts_node_is_named(node) || !is_import(ts_node_type(node))) continue;
     bytes += end - start;
     while (end > start && c->views[0].text->bytes[end - 1] == '\n') end--;
-    add(c, (completion__piece){.start = (uint32_t)start, .end = (uint32_t)end, .why = COMPLETION__WHY_IMPORT,
+    add(c, (completion__piece){.start = (uint32_t)start,
+                               .end = (uint32_t)end,
+                               .why = COMPLETION__WHY_IMPORT,
                                .score = SCORE_IMPORT});
   }
   ts_tree_cursor_delete(&cursor);
@@ -216,7 +227,8 @@ static int family(const grammars_language *l) {
 }
 
 static bool is_import_line(completion__slice line) {
-  static const char *const verbs[] = {"import", "include", "require", "from", "use", "using", "mod", "source"};
+  static const char *const verbs[] = {"import", "include", "require", "from",
+                                      "use",    "using",   "mod",     "source"};
   for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
     completion__slice verb = completion__slice_of(verbs[i], strlen(verbs[i]));
     size_t at = completion__slice_find(line, 0, verb);
@@ -240,13 +252,15 @@ static bool mentions(const completion__view *v, const char *path) {
     bool left = at == 0 || !completion__is_word(head.s[at - 1]);
     bool right = at + len >= head.len || !completion__is_word(head.s[at + len]);
     size_t line = completion__line_start(head, at);
-    if (left && right && is_import_line(completion__slice_cut(head, line, completion__line_end(head, at)))) return true;
+    if (left && right &&
+        is_import_line(completion__slice_cut(head, line, completion__line_end(head, at))))
+      return true;
   }
   return false;
 }
 
-static void add_signatures(collecting *c, completion__parser *p, words *w, int view, size_t from, size_t to,
-                           const atomic_bool *cancel) {
+static void add_signatures(collecting *c, completion__parser *p, words *w, int view, size_t from,
+                           size_t to, const atomic_bool *cancel) {
   const completion__view *v = &c->views[view];
   const completion__definition *definitions;
   int n = completion__syntax_definitions(p, v->document, v->text, cancel, &definitions);
@@ -254,7 +268,8 @@ static void add_signatures(collecting *c, completion__parser *p, words *w, int v
   completion__slice t = completion__text_slice(v->text);
   for (int i = 0; i < n; i++) {
     const completion__definition *d = &definitions[i];
-    if (view == 0 ? d->end > from && d->start < to : d->local) continue; /* shown already, or not visible */
+    if (view == 0 ? d->end > from && d->start < to : d->local)
+      continue; /* shown already, or not visible */
     const word *near = words_slot(w, completion__slice_cut(t, d->name, d->name + d->name_len));
     double score = near->weight;
     if (score == 0 && !imported) continue;
@@ -262,23 +277,29 @@ static void add_signatures(collecting *c, completion__parser *p, words *w, int v
     if (score > 0 && imported) score *= 2.0;
     if (d->kind == COMPLETION__VALUE) score *= 0.5;
     bool referenced = score > 0;
-    add(c, (completion__piece){.view = view, .start = d->start, .end = d->end, .cut = d->cut,
-                               .why = referenced ? COMPLETION__WHY_REFERENCED : COMPLETION__WHY_IMPORTED,
-                               .score = referenced ? score : SCORE_IMPORTED / (1 + i)});
+    add(c, (completion__piece){
+               .view = view,
+               .start = d->start,
+               .end = d->end,
+               .cut = d->cut,
+               .why = referenced ? COMPLETION__WHY_REFERENCED : COMPLETION__WHY_IMPORTED,
+               .score = referenced ? score : SCORE_IMPORTED / (1 + i)});
   }
 }
 
 /* ---- all of it ------------------------------------------------------------------------- */
 
 int completion__context_collect(completion__parser *p, const completion__view *views, int n_views,
-                                size_t offset, size_t from, size_t to,
-                                const atomic_bool *cancel, completion__context *out) {
+                                size_t offset, size_t from, size_t to, const atomic_bool *cancel,
+                                completion__context *out) {
   out->n = 0;
   if (n_views < 1 || !views[0].text->language) return 0;
+  double start = completion__now_ms(), patience_ms = 2 * completion__parser_patience(p);
   collecting c = {views, out};
   if (from > 0 || to < views[0].text->len) {
     const TSTree *tree = completion__syntax_tree(p, views[0].document, views[0].text, cancel);
-    if (from > 0 && !(tree && add_scopes(&c, tree, offset, from))) add_scopes_by_indentation(&c, offset, from);
+    if (from > 0 && !(tree && add_scopes(&c, tree, offset, from)))
+      add_scopes_by_indentation(&c, offset, from);
     if (tree && from > 0) add_imports(&c, tree, from);
   }
   words *w = calloc(1, sizeof *w);
@@ -287,8 +308,9 @@ int completion__context_collect(completion__parser *p, const completion__view *v
   if (from > 0 || to < views[0].text->len) add_signatures(&c, p, w, 0, from, to, cancel);
   for (int i = 1; i < n_views; i++) {
     const grammars_language *l = views[i].text->language;
-    if (cancel && atomic_load(cancel)) break;
-    if (l && family(l) == family(views[0].text->language)) add_signatures(&c, p, w, i, 0, 0, cancel);
+    if ((cancel && atomic_load(cancel)) || completion__now_ms() - start > patience_ms) break;
+    if (l && family(l) == family(views[0].text->language))
+      add_signatures(&c, p, w, i, 0, 0, cancel);
   }
   free(w);
   return 0;
@@ -301,8 +323,10 @@ int completion__context_text(const completion__view *views, const completion__pi
   int status = completion__buffer_append(out, text.s, text.len);
   if (!status && piece->cut && l) {
     if (l->blocks == GRAMMARS_BLOCKS_INDENT) status = completion__buffer_add(out, " ...");
-    if (l->blocks == GRAMMARS_BLOCKS_BRACES && strcmp(l->name, "go") != 0) status = completion__buffer_add(out, ";");
+    if (l->blocks == GRAMMARS_BLOCKS_BRACES && strcmp(l->name, "go") != 0)
+      status = completion__buffer_add(out, ";");
   }
-  if (!status && !(out->len && out->s[out->len - 1] == '\n')) status = completion__buffer_add(out, "\n");
+  if (!status && !(out->len && out->s[out->len - 1] == '\n'))
+    status = completion__buffer_add(out, "\n");
   return status;
 }

@@ -69,8 +69,10 @@ size_t completion__text_offset(const completion__text *t, size_t raw) {
 /* ---- places ---------------------------------------------------------------------------- */
 
 static int hex(char c) {
-  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+  return c >= '0' && c <= '9'   ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                : -1;
 }
 
 /* The file path of a file: uri, or the uri as it is; owned. NULL: out of memory. */
@@ -101,8 +103,8 @@ static size_t base_name(const char *path, size_t len) {
   return len;
 }
 
-static completion__place *place_new(const char *repository, size_t repository_len,
-                                    const char *path, bool in_root) {
+static completion__place *place_new(const char *repository, size_t repository_len, const char *path,
+                                    bool in_root) {
   size_t path_len = strlen(path);
   completion__place *p = malloc(sizeof *p + repository_len + path_len + 2);
   if (!p) return NULL;
@@ -123,8 +125,7 @@ static completion__place *place_of(const completion__documents *all, const char 
   const char *root = NULL;
   for (int i = 0; i < all->n_roots; i++) {
     size_t n = strlen(all->roots[i]);
-    if (strncmp(path, all->roots[i], n) == 0 && path[n] == '/' &&
-        (!root || n > strlen(root)))
+    if (strncmp(path, all->roots[i], n) == 0 && path[n] == '/' && (!root || n > strlen(root)))
       root = all->roots[i];
   }
   completion__place *p;

@@ -23,10 +23,10 @@ typedef struct completion__text {
   const grammars_language *language; /* NULL: none that we know */
   char *bytes;                       /* [len] owned, line ends '\n', zero-terminated */
   size_t len;
-  size_t raw_len;   /* bytes as given */
-  size_t *returns;  /* [n_returns] owned: offsets as given of the '\r' dropped before '\n' */
+  size_t raw_len;  /* bytes as given */
+  size_t *returns; /* [n_returns] owned: offsets as given of the '\r' dropped before '\n' */
   size_t n_returns;
-  bool crlf;        /* the first line end was "\r\n" */
+  bool crlf; /* the first line end was "\r\n" */
 } completion__text;
 
 /* NULL: out of memory. */
@@ -50,10 +50,10 @@ typedef struct completion__place {
 
 typedef struct completion__document {
   atomic_int refs;
-  char *uri;                /* owned */
-  completion__text *text;   /* front thread */
-  completion__place *place; /* front thread */
-  uint64_t used;            /* front thread: when it was last set or asked about */
+  char *uri;                  /* owned */
+  completion__text *text;     /* front thread */
+  completion__place *place;   /* front thread */
+  uint64_t used;              /* front thread: when it was last set or asked about */
   completion__syntax *syntax; /* engine thread; completion__syntax_delete on the last release */
 } completion__document;
 

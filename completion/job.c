@@ -9,6 +9,7 @@
 
 #include "completion/polish.h"
 #include "completion/stop.h"
+#include "completion/window.h"
 
 /* ---- the job object -------------------------------------------------------------------- */
 
@@ -42,11 +43,11 @@ typedef struct run {
   size_t typed;                      /* bytes at the end of before that follow the anchor */
   completion__reuse_terms terms;
   completion__stop stop_rules;
-  completion__buffer text;           /* generated, from the cursor on */
-  size_t keep;                       /* bytes of it, once a rule said stop */
+  completion__buffer text; /* generated, from the cursor on */
+  size_t keep;             /* bytes of it, once a rule said stop */
   completion_stop stop;
-  engine_tokens ids;                 /* prompt, typed text and what was generated */
-  int lines_told;                    /* in the last on_update */
+  engine_tokens ids; /* prompt, typed text and what was generated */
+  int lines_told;    /* in the last on_update */
   completion_stats stats;
   int status;
   const char *message;
@@ -70,18 +71,28 @@ static bool cancelled(const run *r) { return atomic_load(&r->j->job.cancel); }
 /* Polishes text[keep] and calls back. Out of memory: the result says so. */
 static void tell(run *r, size_t keep, bool final, void (*call)(void *, const completion_result *)) {
   completion_job *j = r->j;
-  completion_result result = {.status = r->status, .final = final, .stop = r->stop, .stats = r->stats,
-                              .text = "", .replace_start = j->offset, .replace_end = j->offset};
+  completion_result result = {.status = r->status,
+                              .final = final,
+                              .stop = r->stop,
+                              .stats = r->stats,
+                              .text = "",
+                              .replace_start = j->offset,
+                              .replace_end = j->offset};
   completion__buffer shown = {0}, polished = {0};
   if (r->status == 0 && keep > 0) {
-    completion__polish p = {.language = j->views[0].text->language, .before = r->before, .after = r->after,
-                            .special = r->c->special, .n_special = r->c->n_special,
+    completion__polish p = {.language = j->views[0].text->language,
+                            .before = r->before,
+                            .after = r->after,
+                            .special = r->c->special,
+                            .n_special = r->c->n_special,
                             .crlf = j->views[0].text->crlf};
     size_t absorb = 0;
-    int status = completion__polish_text(&p, completion__slice_of(r->text.s, keep), &polished, &absorb);
+    int status =
+        completion__polish_text(&p, completion__slice_of(r->text.s, keep), &polished, &absorb);
     if (!status && polished.len && j->has_selection)
       status = completion__buffer_append(&shown, j->selected.s, j->selected.len);
-    if (!status && polished.len) status = completion__buffer_append(&shown, polished.s, polished.len);
+    if (!status && polished.len)
+      status = completion__buffer_append(&shown, polished.s, polished.len);
     if (status) {
       result.status = status;
     } else if (shown.len) {
@@ -135,7 +146,8 @@ static int find_cursor(run *r) {
   }
   size_t from = completion__text_offset(t, j->selected_start);
   int status = completion__buffer_append(&r->virtual_before, all.s, from);
-  if (!status) status = completion__buffer_append(&r->virtual_before, j->selected.s, j->selected.len);
+  if (!status)
+    status = completion__buffer_append(&r->virtual_before, j->selected.s, j->selected.len);
   r->before = completion__buffer_slice(&r->virtual_before);
   r->after = completion__slice_cut(all, completion__text_offset(t, j->selected_end), all.len);
   return status;
@@ -159,11 +171,18 @@ static int find_prompt(run *r) {
   }
   double start = completion__now_ms();
   size_t line = completion__line_start(r->before, r->before.len);
-  r->typed = completion__prompt_heal(completion__slice_cut(r->before, line, r->before.len));
+  r->typed = completion__window_heal(completion__slice_cut(r->before, line, r->before.len));
   completion__prompt_request request = {
-      .engine = r->c->engine, .parser = r->c->parser, .views = j->views, .n_views = j->n_views,
-      .before = completion__slice_cut(r->before, 0, r->before.len - r->typed), .after = r->after,
-      .budget = budget, .no_context = j->options.no_context, .cancel = &j->job.cancel};
+      .engine = r->c->engine,
+      .parser = r->c->parser,
+      .views = j->views,
+      .n_views = j->n_views,
+      .before = completion__slice_cut(r->before, 0, r->before.len - r->typed),
+      .after = r->after,
+      .budget = budget,
+      .no_context = j->options.no_context,
+      .cancel = &j->job.cancel,
+      .settled = &r->c->settled};
   completion__prompt prompt;
   int status = completion__prompt_build(&request, &prompt);
   if (status == COMPLETION_EINVAL) {
@@ -229,9 +248,10 @@ static int sync(run *r) {
  * begins at a token's border. What the last of them has beyond the cursor opens the answer. */
 static int feed_typed(run *r) {
   completion__slice typed = typed_slice(r);
-  size_t heal = completion__prompt_heal(typed);
+  size_t heal = completion__window_heal(typed);
   const engine *e = r->c->engine;
-  int rc = engine_tokens_append(&r->ids, r->c->reuse.prompt.tokens.ids, r->c->reuse.prompt.tokens.n);
+  int rc =
+      engine_tokens_append(&r->ids, r->c->reuse.prompt.tokens.ids, r->c->reuse.prompt.tokens.n);
   if (!rc && typed.len > heal) rc = engine_tokenize(e, typed.s, typed.len - heal, false, &r->ids);
   if (rc) return engine_failed(r, rc);
   completion__slice must = completion__slice_cut(typed, typed.len - heal, typed.len);
@@ -266,12 +286,18 @@ static int on_tokens(void *user, const int32_t *ids, int n) {
   for (int i = 0; i < n; i++) {
     size_t len = 0;
     const char *text = engine_token_text(r->c->engine, ids[i], &len);
+    if (engine_token_is_special(r->c->engine, ids[i])) { /* not text, whatever it means */
+      r->stop = COMPLETION_STOP_MODEL;
+      r->keep = r->text.len;
+      return 1;
+    }
     if (engine_tokens_push(&r->ids, ids[i]) || completion__buffer_append(&r->text, text, len)) {
       r->status = COMPLETION_ENOMEM;
       return 1;
     }
     r->stats.tokens++;
-    r->stop = completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), false, &r->keep);
+    r->stop =
+        completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), false, &r->keep);
     if (r->stop != COMPLETION_STOP_NONE) return 1;
   }
   tell_lines(r);
@@ -282,8 +308,10 @@ static int decode(run *r) {
   completion_job *j = r->j;
   int status = sync(r);
   if (status) return status;
-  engine_generate_params params = {.max_tokens = j->options.max_tokens, .temperature = j->options.temperature,
-                                   .top_p = j->options.top_p, .seed = j->options.seed};
+  engine_generate_params params = {.max_tokens = j->options.max_tokens,
+                                   .temperature = j->options.temperature,
+                                   .top_p = j->options.top_p,
+                                   .seed = j->options.seed};
   engine_generate_result result = {0};
   double start = completion__now_ms();
   int rc = engine_session_generate(r->c->session, &params, &j->job.cancel, on_tokens, r, &result);
@@ -294,10 +322,15 @@ static int decode(run *r) {
   if (r->stop != COMPLETION_STOP_NONE) return 0;
   if (result.stop == ENGINE_STOP_CANCELLED) return COMPLETION_ECANCELLED;
   bool ended = result.stop == ENGINE_STOP_TOKEN;
-  r->stop = completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), ended, &r->keep);
+  r->stop =
+      completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), ended, &r->keep);
   if (r->stop == COMPLETION_STOP_NONE) {
     r->keep = r->text.len;
     r->stop = ended ? COMPLETION_STOP_MODEL : COMPLETION_STOP_LIMIT;
+    if (!ended && r->stop_rules.extent != COMPLETION__LINE) { /* of several lines, whole ones */
+      size_t line = completion__line_start(completion__buffer_slice(&r->text), r->text.len);
+      if (!completion__slice_is_blank(completion__slice_of(r->text.s, line))) r->keep = line;
+    }
   }
   return 0;
 }
@@ -328,7 +361,8 @@ static int complete(run *r) {
     }
   }
   r->stats.prompt_tokens = r->ids.n;
-  r->stop = completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), false, &r->keep);
+  r->stop =
+      completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), false, &r->keep);
   int status = r->stop == COMPLETION_STOP_NONE ? decode(r) : 0;
   bool keep = status == 0 || (status == COMPLETION_ECANCELLED && r->stats.tokens > 0);
   if (keep) { /* the answer, or as much of it as there is */
@@ -355,10 +389,12 @@ static int run_all(run *r) {
   if (cancelled(r)) return COMPLETION_ECANCELLED;
   completion__stop_init(&r->stop_rules, j->views[0].text->language, r->before, r->after, j->mode,
                         j->options.max_lines);
-  r->terms = (completion__reuse_terms){.mode = j->mode, .max_tokens = j->options.max_tokens,
+  r->terms = (completion__reuse_terms){.mode = j->mode,
+                                       .max_tokens = j->options.max_tokens,
                                        .max_lines = j->options.max_lines,
                                        .temperature = j->options.temperature,
-                                       .top_p = j->options.top_p, .seed = j->options.seed};
+                                       .top_p = j->options.top_p,
+                                       .seed = j->options.seed};
   double start = completion__now_ms();
   status = complete(r);
   r->stats.context_pieces = r->c->reuse.prompt.pieces;

@@ -7,14 +7,14 @@
 
 #include "completion/reuse.h"
 
-#define COMPLETION__VIEWS_MAX 24    /* documents that a request looks at */
+#define COMPLETION__VIEWS_MAX 24 /* documents that a request looks at */
 #define COMPLETION__SPECIALS_MAX 9
 #define COMPLETION__PROMPT_TOKENS 2048
 #define COMPLETION__MAX_TOKENS 64
 #define COMPLETION__MAX_LINES 8
 
 struct completion {
-  engine *engine; /* borrowed */
+  engine *engine;                                      /* borrowed */
   completion__slice special[COMPLETION__SPECIALS_MAX]; /* [n_special] names, borrowed */
   int n_special;
 
@@ -31,6 +31,7 @@ struct completion {
   engine_session *session;
   completion__parser *parser;
   completion__reuse reuse;
+  completion__settled settled;
   float *logits; /* [vocab] */
 };
 
@@ -38,13 +39,13 @@ struct completion_job {
   engine_job job; /* first, as the engine gives it back by its address */
   completion *owner;
   completion_job *next, *previous; /* in owner->active */
-  atomic_int refs; /* the request itself, and its starter where it asked for one */
+  atomic_int refs;                 /* the request itself, and its starter where it asked for one */
 
   completion_options options; /* with defaults filled in */
   completion_mode mode;
   completion__view views[COMPLETION__VIEWS_MAX];
   int n_views;
-  size_t offset;               /* of the cursor, in the text as given */
+  size_t offset; /* of the cursor, in the text as given */
   bool has_selection;
   completion__buffer selected; /* the popup's text */
   size_t selected_start, selected_end;

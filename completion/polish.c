@@ -61,9 +61,11 @@ static size_t overlap(const completion__polish *p, completion__slice t, completi
     if (memcmp(t.s + t.len - n, tail.s, n) != 0) continue;
     if (n < tail.len) {
       bool closers = true;
-      for (size_t i = 0; i < n; i++) closers &= is_closing(p, tail.s[i]) || completion__is_blank(tail.s[i]);
+      for (size_t i = 0; i < n; i++)
+        closers &= is_closing(p, tail.s[i]) || completion__is_blank(tail.s[i]);
       if (!closers) continue;
-    } else if (completion__is_word(tail.s[0]) && t.len > n && completion__is_word(t.s[t.len - n - 1])) {
+    } else if (completion__is_word(tail.s[0]) && t.len > n &&
+               completion__is_word(t.s[t.len - n - 1])) {
       continue; /* the end of another word */
     }
     completion__scan rest = state_after(p, completion__slice_cut(t, 0, t.len - n));
@@ -82,7 +84,8 @@ static size_t absorbed(const completion__polish *p, completion__slice t, complet
   completion__scan_event event;
   for (size_t at = 0; at < t.len;) {
     size_t n = completion__scan_step(&scan, t, at, &event);
-    bool closes = event == COMPLETION__SCAN_EXTRA || (in_string && event == COMPLETION__SCAN_UNQUOTE);
+    bool closes =
+        event == COMPLETION__SCAN_EXTRA || (in_string && event == COMPLETION__SCAN_UNQUOTE);
     if (event == COMPLETION__SCAN_UNQUOTE) in_string = false;
     if (closes) {
       size_t next = taken;
@@ -107,7 +110,8 @@ static completion__slice cut_below(const completion__polish *p, completion__slic
   for (size_t end = t.len; n < BELOW_LINES_MAX;) {
     size_t start = completion__line_start(t, end);
     bool own_line = start > 0 || completion__slice_is_blank(completion__slice_cut(
-                                     p->before, completion__line_start(p->before, p->before.len), p->before.len));
+                                     p->before, completion__line_start(p->before, p->before.len),
+                                     p->before.len));
     if (!own_line) break;
     if (!completion__slice_is_blank(completion__slice_cut(t, start, end))) starts[n++] = start;
     if (start == 0) break;
@@ -118,15 +122,17 @@ static completion__slice cut_below(const completion__polish *p, completion__slic
     completion__slice below = completion__slice_cut(p->after, tail_end + 1, p->after.len);
     bool same = true, weighty = false;
     for (int i = k - 1; i >= 0 && same; i--) {
-      completion__slice line = completion__slice_cut(t, starts[i], completion__line_end(t, starts[i]));
+      completion__slice line =
+          completion__slice_cut(t, starts[i], completion__line_end(t, starts[i]));
       completion__slice other = completion__line_next_full(below);
       if (other.len == 0) {
         same = false;
         break;
       }
       same = completion__slice_equal(completion__slice_trim(line), completion__slice_trim(other));
-      weighty |= completion__slice_trim(line).len >= 8 ||
-                 (starts[i] > 0 && completion__indent_columns(line) == completion__indent_columns(other));
+      weighty |=
+          completion__slice_trim(line).len >= 8 ||
+          (starts[i] > 0 && completion__indent_columns(line) == completion__indent_columns(other));
       size_t past = (size_t)(other.s + other.len - below.s) + 1;
       below = completion__slice_cut(below, past, below.len);
     }
@@ -170,17 +176,20 @@ static int append_indent(completion__buffer *out, completion__slice blanks, char
   bool spaces = memchr(blanks.s, ' ', blanks.len) != NULL;
   int n = 0, status = 0;
   if (kind == ' ' && tabs && !spaces) {
-    for (n = (int)blanks.len * unit; n > 0 && !status; n--) status = completion__buffer_append(out, " ", 1);
+    for (n = (int)blanks.len * unit; n > 0 && !status; n--)
+      status = completion__buffer_append(out, " ", 1);
   } else if (kind == '\t' && spaces && !tabs && blanks.len >= 2) {
     int width = blanks.len % INDENT_UNIT == 0 ? INDENT_UNIT : 2;
-    for (n = (int)blanks.len / width; n > 0 && !status; n--) status = completion__buffer_append(out, "\t", 1);
+    for (n = (int)blanks.len / width; n > 0 && !status; n--)
+      status = completion__buffer_append(out, "\t", 1);
   } else {
     status = completion__buffer_append(out, blanks.s, blanks.len);
   }
   return status;
 }
 
-static int append_lines(const completion__polish *p, completion__slice t, bool trim_last, completion__buffer *out) {
+static int append_lines(const completion__polish *p, completion__slice t, bool trim_last,
+                        completion__buffer *out) {
   int unit = INDENT_UNIT, status = 0;
   char kind = memchr(t.s, '\n', t.len) ? indent_kind(p, &unit) : 0;
   for (size_t start = 0; start <= t.len && !status;) {
@@ -190,7 +199,8 @@ static int append_lines(const completion__polish *p, completion__slice t, bool t
     size_t text = start;
     if (start > 0) {
       while (text < stop && completion__is_blank(t.s[text])) text++;
-      if (text > start) status = append_indent(out, completion__slice_cut(t, start, text), kind, unit);
+      if (text > start)
+        status = append_indent(out, completion__slice_cut(t, start, text), kind, unit);
     }
     if (!status) status = completion__buffer_append(out, t.s + text, stop - text);
     if (!status && end < t.len) status = completion__buffer_add(out, p->crlf ? "\r\n" : "\n");
@@ -210,7 +220,8 @@ int completion__polish_text(const completion__polish *p, completion__slice text,
       p->before, completion__line_start(p->before, p->before.len), p->before.len);
 
   completion__slice t = cut_foreign(p, text);
-  if (prefix.len && completion__is_blank(prefix.s[prefix.len - 1]) && !completion__slice_is_blank(prefix))
+  if (prefix.len && completion__is_blank(prefix.s[prefix.len - 1]) &&
+      !completion__slice_is_blank(prefix))
     while (t.len && completion__is_blank(t.s[0])) t.s++, t.len--;
   t = cut_dangling(p, t);
   t = cut_below(p, t);

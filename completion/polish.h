@@ -11,10 +11,10 @@
 
 typedef struct completion__polish {
   const grammars_language *language;
-  completion__slice before, after;    /* of the cursor */
-  const completion__slice *special;   /* [n_special] names of the special tokens */
+  completion__slice before, after;  /* of the cursor */
+  const completion__slice *special; /* [n_special] names of the special tokens */
   int n_special;
-  bool crlf;                          /* line ends of the result */
+  bool crlf; /* line ends of the result */
 } completion__polish;
 
 /* Appends the polished text to out. *absorb is how many bytes after the cursor (of its line)

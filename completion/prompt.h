@@ -7,8 +7,7 @@
 #ifndef FIMD_COMPLETION_PROMPT_H
 #define FIMD_COMPLETION_PROMPT_H
 
-#include "completion/context.h"
-#include "engine/engine.h"
+#include "completion/settled.h"
 
 #define COMPLETION__PROMPT_MIN 32 /* tokens; a smaller budget is refused */
 
@@ -20,7 +19,8 @@ typedef struct completion__prompt_request {
   completion__slice before, after; /* what the prompt is to stand between */
   int budget;                      /* tokens, all included */
   bool no_context;
-  const atomic_bool *cancel;       /* may be NULL */
+  const atomic_bool *cancel;    /* may be NULL */
+  completion__settled *settled; /* read and renewed; NULL: always from scratch */
 } completion__prompt_request;
 
 typedef struct completion__prompt {
@@ -33,10 +33,5 @@ typedef struct completion__prompt {
  * (the budget is below COMPLETION__PROMPT_MIN) or COMPLETION_ECANCELLED. */
 int completion__prompt_build(const completion__prompt_request *r, completion__prompt *out);
 void completion__prompt_free(completion__prompt *p);
-
-/* How many bytes at the end of a line's text stand in a token that may not be complete: a
- * word with the blank or mark before it, a run of marks, a run of blanks. The model goes on
- * better from before them, if what it writes is made to begin with them. */
-size_t completion__prompt_heal(completion__slice line);
 
 #endif

@@ -18,7 +18,8 @@ void completion__reuse_clear(completion__reuse *r) {
 
 /* The text after the cursor is the anchor's, or has brackets and quotes in front of it that
  * the editor added when their partners were typed. */
-static bool after_fits(const completion__reuse *r, completion__slice after, completion__slice typed) {
+static bool after_fits(const completion__reuse *r, completion__slice after,
+                       completion__slice typed) {
   completion__slice old = completion__buffer_slice(&r->after);
   if (after.len < old.len || after.len - old.len > AUTO_CLOSED_MAX) return false;
   size_t added = after.len - old.len;
@@ -38,7 +39,8 @@ bool completion__reuse_fits(const completion__reuse *r, const completion__reuse_
       r->key.no_context != key->no_context || !completion__slice_starts(before, old))
     return false;
   completion__slice since = completion__slice_cut(before, old.len, before.len);
-  if (since.len > COMPLETION__TYPED_BYTES || (since.len && memchr(since.s, '\n', since.len))) return false;
+  if (since.len > COMPLETION__TYPED_BYTES || (since.len && memchr(since.s, '\n', since.len)))
+    return false;
   if (!after_fits(r, after, since)) return false;
   *typed = since.len;
   return true;
@@ -74,7 +76,8 @@ static bool same_terms(const completion__reuse_terms *a, const completion__reuse
 completion__agreement completion__reuse_agrees(const completion__reuse *r,
                                                const completion__reuse_terms *terms,
                                                completion__slice typed, completion__slice *rest) {
-  completion__slice old = completion__buffer_slice(&r->typed), text = completion__buffer_slice(&r->text);
+  completion__slice old = completion__buffer_slice(&r->typed),
+                    text = completion__buffer_slice(&r->text);
   if (!r->answered || !same_terms(&r->terms, terms) || !completion__slice_starts(typed, old))
     return COMPLETION__DISAGREES;
   completion__slice since = completion__slice_cut(typed, old.len, typed.len);
@@ -86,8 +89,8 @@ completion__agreement completion__reuse_agrees(const completion__reuse *r,
 }
 
 void completion__reuse_keep(completion__reuse *r, const completion__reuse_terms *terms,
-                            completion__slice typed, completion__slice text,
-                            bool complete, completion_stop stop, engine_tokens *middle) {
+                            completion__slice typed, completion__slice text, bool complete,
+                            completion_stop stop, engine_tokens *middle) {
   r->answered = set(&r->typed, typed) == 0 && set(&r->text, text) == 0;
   r->complete = complete;
   r->terms = *terms;

@@ -31,16 +31,16 @@ typedef struct completion__reuse_terms {
 } completion__reuse_terms;
 
 typedef struct completion__reuse {
-  completion__reuse_key key; /* the document is an owned reference; NULL: nothing here */
+  completion__reuse_key key;        /* the document is an owned reference; NULL: nothing here */
   completion__buffer before, after; /* of the anchor */
   completion__prompt prompt;
   /* The last answer: */
   bool answered, complete;
   completion__reuse_terms terms;
-  completion__buffer typed;  /* between anchor and cursor */
-  completion__buffer text;   /* generated; where complete, as far as it was kept */
-  completion_stop stop;      /* where complete */
-  engine_tokens middle;      /* where not complete: the tokens of typed and text */
+  completion__buffer typed; /* between anchor and cursor */
+  completion__buffer text;  /* generated; where complete, as far as it was kept */
+  completion_stop stop;     /* where complete */
+  engine_tokens middle;     /* where not complete: the tokens of typed and text */
 } completion__reuse;
 
 void completion__reuse_clear(completion__reuse *r); /* also frees */
@@ -57,7 +57,7 @@ int completion__reuse_anchor(completion__reuse *r, const completion__reuse_key *
 
 typedef enum completion__agreement {
   COMPLETION__DISAGREES = 0,
-  COMPLETION__AGREES_DONE, /* the rest is the answer */
+  COMPLETION__AGREES_DONE,   /* the rest is the answer */
   COMPLETION__AGREES_SO_FAR, /* the rest is the start of the answer: go on from `middle` */
 } completion__agreement;
 
@@ -68,7 +68,7 @@ completion__agreement completion__reuse_agrees(const completion__reuse *r,
 
 /* Keeps an answer; middle is handed over (emptied). Out of memory: keeps none. */
 void completion__reuse_keep(completion__reuse *r, const completion__reuse_terms *terms,
-                            completion__slice typed, completion__slice text,
-                            bool complete, completion_stop stop, engine_tokens *middle);
+                            completion__slice typed, completion__slice text, bool complete,
+                            completion_stop stop, engine_tokens *middle);
 
 #endif

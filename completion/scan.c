@@ -116,7 +116,8 @@ void completion__scan_feed(completion__scan *s, completion__slice t) {
 
 void completion__scan_before(completion__scan *s, const grammars_language *language,
                              completion__slice before) {
-  size_t from = before.len > BEFORE_BYTES ? completion__line_start(before, before.len - BEFORE_BYTES) : 0;
+  size_t from =
+      before.len > BEFORE_BYTES ? completion__line_start(before, before.len - BEFORE_BYTES) : 0;
   completion__scan_init(s, language);
   completion__scan_feed(s, completion__slice_cut(before, from, before.len));
 }

@@ -12,21 +12,21 @@
 #define COMPLETION__SCAN_DEPTH 64 /* deeper brackets are counted but not told apart */
 
 typedef enum completion__scan_event {
-  COMPLETION__SCAN_OTHER = 0,  /* code */
-  COMPLETION__SCAN_INSIDE,     /* of a string or a comment */
-  COMPLETION__SCAN_OPEN,       /* a bracket */
-  COMPLETION__SCAN_CLOSE,      /* a bracket that was opened since the scan began */
-  COMPLETION__SCAN_EXTRA,      /* a closing bracket that was not */
-  COMPLETION__SCAN_QUOTE,      /* a string begins */
-  COMPLETION__SCAN_UNQUOTE,    /* a string ends */
+  COMPLETION__SCAN_OTHER = 0, /* code */
+  COMPLETION__SCAN_INSIDE,    /* of a string or a comment */
+  COMPLETION__SCAN_OPEN,      /* a bracket */
+  COMPLETION__SCAN_CLOSE,     /* a bracket that was opened since the scan began */
+  COMPLETION__SCAN_EXTRA,     /* a closing bracket that was not */
+  COMPLETION__SCAN_QUOTE,     /* a string begins */
+  COMPLETION__SCAN_UNQUOTE,   /* a string ends */
 } completion__scan_event;
 
 typedef struct completion__scan {
   const grammars_language *language; /* may be NULL */
   int depth;                         /* open brackets */
   char openers[COMPLETION__SCAN_DEPTH];
-  char quote;    /* the string's opening character, or 0 */
-  bool triple;   /* of Python's three-quote kind */
+  char quote;  /* the string's opening character, or 0 */
+  bool triple; /* of Python's three-quote kind */
   bool line_comment, block_comment;
 } completion__scan;
 

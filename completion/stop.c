@@ -3,23 +3,23 @@
 
 #include <string.h>
 
-#define SAME_LINE_MIN 4    /* bytes a line must have for its repetition to mean something */
-#define SAME_LINE_TIMES 3  /* the repetition that is one too many */
-#define PERIOD_MAX 40      /* bytes of a unit that repeats within a line */
+#define SAME_LINE_MIN 4   /* bytes a line must have for its repetition to mean something */
+#define SAME_LINE_TIMES 3 /* the repetition that is one too many */
+#define PERIOD_MAX 40     /* bytes of a unit that repeats within a line */
 #define PERIOD_TIMES 4
 #define PERIOD_BYTES 40
 
 /* ---- words and lines ------------------------------------------------------------------- */
 
-static const char *const continuing[] = {"else",   "elif",  "elsif",  "elseif", "except", "finally",
-                                         "catch",  "rescue", "ensure", "when",  "case",  "default",
-                                         "in",     NULL};
+static const char *const continuing[] = {"else",    "elif",    "elsif",  "elseif", "except",
+                                         "finally", "catch",   "rescue", "ensure", "when",
+                                         "case",    "default", "in",     NULL};
 static const char *const closing[] = {"end", "fi", "done", "esac", "until", NULL};
-static const char *const controls[] = {"if",  "for", "while", "else",    "switch", "do",
-                                       "try", "foreach", "finally", NULL};
+static const char *const controls[] = {"if", "for", "while",   "else",    "switch",
+                                       "do", "try", "foreach", "finally", NULL};
 static const char *const openings[] = {"then", "do", "else", "begin", "repeat", "in", NULL};
-static const char *const starters[] = {"def",   "class", "module", "begin",    "case", "if", "unless",
-                                       "while", "until", "for",    "function", NULL};
+static const char *const starters[] = {"def",    "class", "module", "begin", "case",     "if",
+                                       "unless", "while", "until",  "for",   "function", NULL};
 
 static bool is_one_of(completion__slice word, const char *const *list) {
   for (; *list; list++)
@@ -58,8 +58,8 @@ static bool needs_semicolon(const grammars_language *l) {
 bool completion__stop_tail_is_closers(const grammars_language *language, completion__slice tail) {
   for (size_t i = 0; i < tail.len; i++) {
     char c = tail.s[i];
-    if (completion__is_blank(c) || completion__scan_is_closer(c) || c == ';' || c == ',' || c == ':' ||
-        c == '>' || completion__scan_is_quote(language, c) || c == '\'' || c == '{')
+    if (completion__is_blank(c) || completion__scan_is_closer(c) || c == ';' || c == ',' ||
+        c == ':' || c == '>' || completion__scan_is_quote(language, c) || c == '\'' || c == '{')
       continue;
     return false;
   }
@@ -71,17 +71,23 @@ static bool opens_block(const grammars_language *l, completion__slice line) {
   char c = last_char(line);
   if (c == '{' || c == '(' || c == '[') return true;
   switch (blocks_of(l)) {
-    case GRAMMARS_BLOCKS_INDENT: return c == ':';
+    case GRAMMARS_BLOCKS_INDENT:
+      return c == ':';
     case GRAMMARS_BLOCKS_KEYWORD:
       if (is_one_of(last_word(line), closing)) return false;
-      if (is_one_of(last_word(line), openings) || is_one_of(first_word(line), starters)) return true;
+      if (is_one_of(last_word(line), openings) || is_one_of(first_word(line), starters))
+        return true;
       if (language_is(l, "ruby")) /* do |x| */
-        return c == '|' && completion__slice_find(line, 0, completion__slice_of(" do |", 5)) < line.len;
-      return language_is(l, "lua") && completion__slice_find(line, 0, completion__slice_of("function", 8)) < line.len;
+        return c == '|' &&
+               completion__slice_find(line, 0, completion__slice_of(" do |", 5)) < line.len;
+      return language_is(l, "lua") &&
+             completion__slice_find(line, 0, completion__slice_of("function", 8)) < line.len;
     case GRAMMARS_BLOCKS_TAGS:
       return c == '>' && line.len > 3 && line.s[0] == '<' && line.s[1] != '/' && line.s[1] != '!' &&
-             line.s[line.len - 2] != '/' && completion__slice_find(line, 0, completion__slice_of("</", 2)) == line.len;
-    case GRAMMARS_BLOCKS_BRACES: break;
+             line.s[line.len - 2] != '/' &&
+             completion__slice_find(line, 0, completion__slice_of("</", 2)) == line.len;
+    case GRAMMARS_BLOCKS_BRACES:
+      break;
   }
   return c == ':' && (is_one_of(first_word(line), continuing));
 }
@@ -90,7 +96,8 @@ static bool opens_block(const grammars_language *l, completion__slice line) {
 static bool closes_block(const grammars_language *l, completion__slice line) {
   if (line.len && completion__scan_is_closer(line.s[0])) return true;
   if (blocks_of(l) == GRAMMARS_BLOCKS_KEYWORD) return is_one_of(first_word(line), closing);
-  return blocks_of(l) == GRAMMARS_BLOCKS_TAGS && line.len > 1 && line.s[0] == '<' && line.s[1] == '/';
+  return blocks_of(l) == GRAMMARS_BLOCKS_TAGS && line.len > 1 && line.s[0] == '<' &&
+         line.s[1] == '/';
 }
 
 /* A line (trimmed) at the end of which its statement, brackets apart, is not over. */
@@ -111,8 +118,8 @@ static bool goes_on(const completion__stop *s, completion__slice line) {
 /* ---- start ----------------------------------------------------------------------------- */
 
 void completion__stop_init(completion__stop *s, const grammars_language *language,
-                           completion__slice before, completion__slice after,
-                           completion_mode mode, int max_lines) {
+                           completion__slice before, completion__slice after, completion_mode mode,
+                           int max_lines) {
   size_t line = completion__line_start(before, before.len);
   size_t tail_end = completion__line_end(after, 0);
   *s = (completion__stop){
@@ -139,9 +146,11 @@ void completion__stop_init(completion__stop *s, const grammars_language *languag
     s->extent = COMPLETION__BLOCK;
   else if (prefix.len)
     s->extent = s->inline_block && last_char(prefix) != '(' && last_char(prefix) != '['
-                    ? COMPLETION__BLOCK : COMPLETION__LINE;
+                    ? COMPLETION__BLOCK
+                    : COMPLETION__LINE;
   else
-    s->extent = in_code && opens_block(language, s->above) ? COMPLETION__BLOCK : COMPLETION__STATEMENT;
+    s->extent =
+        in_code && opens_block(language, s->above) ? COMPLETION__BLOCK : COMPLETION__STATEMENT;
 }
 
 /* ---- repetition ------------------------------------------------------------------------ */
@@ -164,14 +173,16 @@ static int times_before(completion__slice text, size_t end, completion__slice li
   int n = 0;
   for (size_t at = 0; at < end;) {
     size_t stop = completion__line_end(text, at);
-    n += completion__slice_equal(completion__slice_trim(completion__slice_cut(text, at, stop)), line);
+    n += completion__slice_equal(completion__slice_trim(completion__slice_cut(text, at, stop)),
+                                 line);
     at = stop + 1;
   }
   return n;
 }
 
 static bool repeats_below(const completion__stop *s, completion__slice line, int indent) {
-  completion__slice trimmed = completion__slice_trim(line), below = completion__slice_trim(s->below);
+  completion__slice trimmed = completion__slice_trim(line),
+                    below = completion__slice_trim(s->below);
   if (!completion__slice_equal(trimmed, below) || below.len == 0) return false;
   return below.len >= 2 * SAME_LINE_MIN || indent == completion__indent_columns(s->below);
 }
@@ -181,12 +192,12 @@ static bool repeats_below(const completion__stop *s, completion__slice line, int
 /* What is known while the lines are read one after another. */
 typedef struct reading {
   completion__scan scan;
-  int lines;      /* shown, from the first full one */
-  int blanks;     /* in a row, just before */
-  int level;      /* columns of the first full line */
-  bool opened;    /* the first statement opened a block */
-  bool pending;   /* the last line was a comment, or its statement is not over */
-  bool deeper;    /* a line stood deeper than the first */
+  int lines;    /* shown, from the first full one */
+  int blanks;   /* in a row, just before */
+  int level;    /* columns of the first full line */
+  bool opened;  /* the first statement opened a block */
+  bool pending; /* the last line was a comment, or its statement is not over */
+  bool deeper;  /* a line stood deeper than the first */
 } reading;
 
 /* A line that stands where the block is over, or outside it: is it the end? *with: the line
@@ -221,12 +232,14 @@ static bool ends_block(const completion__stop *s, const reading *r, completion__
 }
 
 /* After a whole line was read: is the statement or the block over with it? */
-static bool ends_after(const completion__stop *s, const reading *r, completion__slice line, int extra) {
+static bool ends_after(const completion__stop *s, const reading *r, completion__slice line,
+                       int extra) {
   if (r->scan.depth > 0 || !completion__scan_in_code(&r->scan)) return false;
   if (extra > 0 && s->inline_block && !opens_block(s->language, line)) return true;
   if (s->extent != COMPLETION__STATEMENT) return false;
   if (completion__scan_is_comment(s->language, line)) return false;
-  if (blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES) return !goes_on(s, line) && !opens_block(s->language, line);
+  if (blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES)
+    return !goes_on(s, line) && !opens_block(s->language, line);
   return !r->opened && !goes_on(s, line);
 }
 
@@ -251,7 +264,8 @@ static completion_stop check_line(const completion__stop *s, reading *r, complet
     *keep = start;
     return COMPLETION_STOP_SUFFIX;
   }
-  if (whole && trimmed.len >= SAME_LINE_MIN && times_before(text, start, trimmed) + 1 >= SAME_LINE_TIMES) {
+  if (whole && trimmed.len >= SAME_LINE_MIN &&
+      times_before(text, start, trimmed) + 1 >= SAME_LINE_TIMES) {
     *keep = start;
     return COMPLETION_STOP_REPEAT;
   }
@@ -280,7 +294,8 @@ static completion_stop check_line(const completion__stop *s, reading *r, complet
   return r->lines >= s->max_lines ? COMPLETION_STOP_LIMIT : COMPLETION_STOP_NONE;
 }
 
-static completion_stop check_single(const completion__stop *s, completion__slice text, bool ended, size_t *keep) {
+static completion_stop check_single(const completion__stop *s, completion__slice text, bool ended,
+                                    size_t *keep) {
   size_t start = 0, end = completion__line_end(text, 0);
   bool first_blank = completion__slice_is_blank(completion__slice_cut(text, 0, end));
   if (first_blank && end < text.len && !s->strict_line && !completion__slice_is_blank(s->prefix) &&
@@ -291,7 +306,8 @@ static completion_stop check_single(const completion__stop *s, completion__slice
     }
   }
   completion__slice line = completion__slice_cut(text, start, end);
-  if (start > 0 && (end < text.len || ended) && repeats_below(s, line, completion__indent_columns(line))) {
+  if (start > 0 && (end < text.len || ended) &&
+      repeats_below(s, line, completion__indent_columns(line))) {
     *keep = 0;
     return COMPLETION_STOP_SUFFIX;
   }

@@ -20,20 +20,20 @@ typedef enum completion__extent {
 typedef struct completion__stop {
   const grammars_language *language;
   completion__extent extent;
-  bool strict_line;             /* COMPLETION_SINGLE_LINE: not even a line end first */
-  bool inline_block;            /* the block was opened on the cursor's own line */
-  int base;                     /* columns of the cursor's line */
+  bool strict_line;  /* COMPLETION_SINGLE_LINE: not even a line end first */
+  bool inline_block; /* the block was opened on the cursor's own line */
+  int base;          /* columns of the cursor's line */
   int max_lines;
-  completion__scan start;       /* at the cursor, brackets forgotten */
-  completion__slice prefix;     /* the cursor's line before it */
-  completion__slice tail;       /* the cursor's line after it */
-  completion__slice above;      /* the last full line above the cursor's */
-  completion__slice below;      /* the next full line under the cursor's */
+  completion__scan start;   /* at the cursor, brackets forgotten */
+  completion__slice prefix; /* the cursor's line before it */
+  completion__slice tail;   /* the cursor's line after it */
+  completion__slice above;  /* the last full line above the cursor's */
+  completion__slice below;  /* the next full line under the cursor's */
 } completion__stop;
 
 void completion__stop_init(completion__stop *s, const grammars_language *language,
-                           completion__slice before, completion__slice after,
-                           completion_mode mode, int max_lines);
+                           completion__slice before, completion__slice after, completion_mode mode,
+                           int max_lines);
 
 /* Judges all that was generated so far. COMPLETION_STOP_NONE: go on; else the reason, and
  * *keep is how many bytes of the text are to be kept. `ended`: nothing more will come; the

@@ -8,14 +8,13 @@
 
 #include "completion/scan.h"
 
-#define PARSE_MS 150.0      /* a parse or a query that takes longer is given up */
-#define SKIP_AFTER_SLOW 16  /* requests */
-#define MATCH_LIMIT 256     /* of a query, in flight */
+#define SKIP_AFTER_SLOW 16 /* requests */
+#define MATCH_LIMIT 256    /* of a query, in flight */
 #define DEFINITIONS_MAX 20000
 #define SIGNATURE_BYTES 400
-#define TYPE_BYTES 600      /* a type's body is part of its signature up to here */
+#define TYPE_BYTES 600 /* a type's body is part of its signature up to here */
 #define TYPE_LINES 16
-#define LINE_REST 40        /* bytes around a node that its lines may add to the signature */
+#define LINE_REST 40 /* bytes around a node that its lines may add to the signature */
 
 typedef struct language_query { /* made when a language is first met */
   TSQuery *query;               /* NULL: tried in vain */
@@ -26,14 +25,16 @@ struct completion__parser {
   TSParser *parser;
   TSQueryCursor *cursor;
   language_query *queries; /* [grammars_count()] */
+  double patience_ms;
 };
 
 /* ---- the parser ------------------------------------------------------------------------ */
 
-completion__parser *completion__parser_new(void) {
+completion__parser *completion__parser_new(double patience_ms) {
   completion__parser *p = calloc(1, sizeof *p);
   if (!p) return NULL;
   p->queries = calloc((size_t)grammars_count(), sizeof *p->queries);
+  p->patience_ms = patience_ms;
   p->parser = ts_parser_new();
   p->cursor = ts_query_cursor_new();
   if (!p->queries || !p->parser || !p->cursor) {
@@ -43,6 +44,8 @@ completion__parser *completion__parser_new(void) {
   ts_query_cursor_set_match_limit(p->cursor, MATCH_LIMIT);
   return p;
 }
+
+double completion__parser_patience(const completion__parser *p) { return p->patience_ms; }
 
 void completion__parser_delete(completion__parser *p) {
   if (!p) return;
@@ -142,9 +145,10 @@ const TSTree *completion__syntax_tree(completion__parser *p, completion__documen
     old = NULL;
   }
   TSInputEdit edit;
-  if (old && completion__syntax_edit(completion__text_slice(s->text), completion__text_slice(text), &edit))
+  if (old &&
+      completion__syntax_edit(completion__text_slice(s->text), completion__text_slice(text), &edit))
     ts_tree_edit(old, &edit);
-  patience wait = {completion__now_ms() + PARSE_MS, cancel};
+  patience wait = {completion__now_ms() + p->patience_ms, cancel};
   s->tree = parse(p, old, text, &wait);
   if (!s->tree && !(cancel && atomic_load(cancel))) s->skip = SKIP_AFTER_SLOW;
   if (old) ts_tree_delete(old);
@@ -171,7 +175,8 @@ static const TSQuery *query_for(completion__parser *p, const grammars_language *
     for (uint32_t c = 0; c < ts_query_capture_count(q->query); c++) {
       uint32_t len;
       const char *name = ts_query_capture_name_for_id(q->query, c, &len);
-      if (len > 10 && memcmp(name, "reference.", 10) == 0) ts_query_disable_capture(q->query, name, len);
+      if (len > 10 && memcmp(name, "reference.", 10) == 0)
+        ts_query_disable_capture(q->query, name, len);
     }
     return q->query;
   }
@@ -198,7 +203,8 @@ static bool predicates_hold(const TSQuery *q, const TSQueryMatch *m, completion_
       if (m->captures[c].index != steps[first + 1].value_id) continue;
       completion__slice node = completion__slice_cut(text, ts_node_start_byte(m->captures[c].node),
                                                      ts_node_end_byte(m->captures[c].node));
-      if (completion__slice_equal(node, completion__slice_of(value, value_len)) != wanted) return false;
+      if (completion__slice_equal(node, completion__slice_of(value, value_len)) != wanted)
+        return false;
     }
   }
   return true;
@@ -208,15 +214,18 @@ static uint8_t kind_of(completion__slice what) {
   static const char *const types[] = {"class", "interface", "type", "module"};
   static const char *const values[] = {"constant", "variable", "field", "macro"};
   for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-    if (completion__slice_equal(what, completion__slice_of(types[i], strlen(types[i])))) return COMPLETION__TYPE;
+    if (completion__slice_equal(what, completion__slice_of(types[i], strlen(types[i]))))
+      return COMPLETION__TYPE;
   for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
-    if (completion__slice_equal(what, completion__slice_of(values[i], strlen(values[i])))) return COMPLETION__VALUE;
+    if (completion__slice_equal(what, completion__slice_of(values[i], strlen(values[i]))))
+      return COMPLETION__VALUE;
   return COMPLETION__FUNCTION;
 }
 
 /* Where a function's or a long type's head ends: at its body, found by reading on from its
  * name. Reading serves where the tree has the body elsewhere (C's declarators) or broken. */
-static size_t head_end(completion__slice t, size_t from, size_t limit, const grammars_language *l, bool *cut) {
+static size_t head_end(completion__slice t, size_t from, size_t limit, const grammars_language *l,
+                       bool *cut) {
   completion__scan scan;
   completion__scan_init(&scan, l);
   completion__scan_event event;
@@ -249,7 +258,8 @@ static void find_signature(completion__definition *d, completion__slice t, size_
                            size_t node_end, const grammars_language *l) {
   size_t line = completion__line_start(t, node_start), start = node_start;
   completion__slice lead = completion__slice_cut(t, line, node_start);
-  while (lead.len && completion__is_blank(lead.s[0])) lead = completion__slice_cut(lead, 1, lead.len);
+  while (lead.len && completion__is_blank(lead.s[0]))
+    lead = completion__slice_cut(lead, 1, lead.len);
   if (lead.len <= LINE_REST && !(lead.len && memchr(lead.s, '{', lead.len)) &&
       !(lead.len && memchr(lead.s, ';', lead.len)))
     start = node_start - lead.len;
@@ -261,7 +271,8 @@ static void find_signature(completion__definition *d, completion__slice t, size_
   if (d->kind == COMPLETION__TYPE && node_end - start <= TYPE_BYTES && lines <= TYPE_LINES)
     end = rest - node_end <= LINE_REST ? rest : node_end;
   else if (d->kind == COMPLETION__VALUE)
-    end = completion__line_end(t, start) < start + SIGNATURE_BYTES ? completion__line_end(t, start) : node_end;
+    end = completion__line_end(t, start) < start + SIGNATURE_BYTES ? completion__line_end(t, start)
+                                                                   : node_end;
   else
     end = head_end(t, d->name + d->name_len, t.len, l, &cut);
   if (end > start + TYPE_BYTES) end = start + TYPE_BYTES;
@@ -288,20 +299,22 @@ static void definitions_settle(completion__syntax *s) {
     completion__definition d = s->definitions[i];
     if (n && s->definitions[n - 1].name == d.name) continue;
     d.local = d.start < function_end;
-    if (!d.local && d.kind == COMPLETION__FUNCTION && d.whole_end > function_end) function_end = d.whole_end;
+    if (!d.local && d.kind == COMPLETION__FUNCTION && d.whole_end > function_end)
+      function_end = d.whole_end;
     s->definitions[n++] = d;
   }
   s->n_definitions = n;
 }
 
-static void definitions_find(completion__parser *p, completion__syntax *s, const atomic_bool *cancel) {
+static void definitions_find(completion__parser *p, completion__syntax *s,
+                             const atomic_bool *cancel) {
   const grammars_language *l = s->text->language;
   const TSQuery *query = query_for(p, l);
   s->n_definitions = 0;
   s->definitions_known = true;
   if (!query) return;
   completion__slice text = completion__text_slice(s->text);
-  patience wait = {completion__now_ms() + PARSE_MS, cancel};
+  patience wait = {completion__now_ms() + p->patience_ms, cancel};
   TSQueryCursorOptions options = {.payload = &wait, .progress_callback = query_progress};
   ts_query_cursor_exec_with_options(p->cursor, query, ts_tree_root_node(s->tree), &options);
   int capacity = 0;

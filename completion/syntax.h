@@ -22,16 +22,16 @@ typedef enum completion__kind {
 /* Offsets are bytes of the text. */
 typedef struct completion__definition {
   uint32_t name, name_len;
-  uint32_t start, end;  /* the signature: what a reader needs, without a function's body */
-  uint32_t whole_end;   /* of the definition with its body */
-  uint8_t kind;         /* completion__kind */
-  bool cut;             /* a body follows that the signature leaves out */
-  bool local;           /* stands inside a function */
+  uint32_t start, end; /* the signature: what a reader needs, without a function's body */
+  uint32_t whole_end;  /* of the definition with its body */
+  uint8_t kind;        /* completion__kind */
+  bool cut;            /* a body follows that the signature leaves out */
+  bool local;          /* stands inside a function */
 } completion__definition;
 
 struct completion__syntax {
-  completion__text *text; /* owned reference: what the tree is of; NULL: none yet */
-  TSTree *tree;           /* owned, NULL where there is no tree of `text` */
+  completion__text *text;              /* owned reference: what the tree is of; NULL: none yet */
+  TSTree *tree;                        /* owned, NULL where there is no tree of `text` */
   completion__definition *definitions; /* [n_definitions] owned, by start */
   int n_definitions;
   bool definitions_known; /* of this text */
@@ -40,8 +40,13 @@ struct completion__syntax {
 
 typedef struct completion__parser completion__parser;
 
-/* NULL: out of memory. */
-completion__parser *completion__parser_new(void);
+#define COMPLETION__PATIENCE_MS 150.0
+
+/* A parse or a query that takes longer than patience_ms is given up: COMPLETION__PATIENCE_MS where
+ * somebody waits for ghost text; tests, which a slow machine must not fail, give INFINITY.
+ * NULL: out of memory. */
+completion__parser *completion__parser_new(double patience_ms);
+double completion__parser_patience(const completion__parser *p);
 void completion__parser_delete(completion__parser *p); /* NULL is a no-op */
 
 /* Makes the document's syntax that of the text. Returns the tree, borrowed until the next call

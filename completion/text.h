@@ -18,7 +18,8 @@ static inline completion__slice completion__slice_of(const char *s, size_t len) 
 }
 /* [from, to) of a slice; both are clamped to it. */
 completion__slice completion__slice_cut(completion__slice t, size_t from, size_t to);
-completion__slice completion__slice_trim(completion__slice t); /* blanks and line ends, both sides */
+completion__slice completion__slice_trim(
+    completion__slice t); /* blanks and line ends, both sides */
 bool completion__slice_equal(completion__slice a, completion__slice b);
 bool completion__slice_starts(completion__slice t, completion__slice with);
 bool completion__slice_is_blank(completion__slice t); /* only ' ', '\t', '\r', '\n', or empty */

@@ -27,7 +27,7 @@ void lsp__client_error(lsp__client *c, lsp__id id, int code, const char *message
   }
   /* Not even that much memory: a client that gets no answer must not wait for one. */
   lsp__buffer_free(&b);
-  lsp__client_leave(c);
+  if (c->connection != NULL) lsp__connection_end(c->connection, "out of memory");
 }
 
 static void send_message(lsp__client *c, const char *method, int type, const char *message) {

@@ -44,13 +44,13 @@ int lsp__document_change(lsp__document *d, const cJSON *changes, lsp__encoding e
   int status = LSP__OK;
   if (!cJSON_IsArray(changes)) {
     *why = "contentChanges is not an array";
-    d->lost = true;
+    d->lost = d->dirty = true;
     return LSP__EINVAL;
   }
   for (const cJSON *c = changes->child; c != NULL; c = c->next) {
     int one = apply(d, c, encoding, why);
     if (one == LSP__OK) continue;
-    d->lost = true;
+    d->lost = d->dirty = true;
     if (status == LSP__OK) status = one;
   }
   return status;

@@ -15,6 +15,7 @@
 
 #include "lsp/internal.h"
 #include "lsp/json.h"
+#include "lsp/utf8.h"
 
 /* VS Code shows an item only while the text it would replace begins filterText (insertText
  * where there is none). They differ where the popup's item does not begin with what was typed. */
@@ -136,6 +137,7 @@ static bool take_selected(lsp__request *r, const lsp__document *d, const cJSON *
       lsp__document_line(d, start) != lsp__document_line(d, end))
     return true;
   r->selected = lsp__strndup(text, len);
+  if (r->selected != NULL) lsp__utf8_replace_surrogates(r->selected, len);
   r->selected_start = start;
   r->selected_end = end;
   return r->selected != NULL;

@@ -89,7 +89,7 @@ static void on_end_timer(uv_timer_t *timer) {
 }
 
 /* For failures that are noticed where no event may be raised. */
-static void end_later(lsp__connection *c, const char *why) {
+void lsp__connection_end(lsp__connection *c, const char *why) {
   if (c->ended || c->closing || c->why != NULL) return;
   c->why = why;
   uv_timer_start(&c->timer, on_end_timer, 0, 0);
@@ -177,7 +177,7 @@ static void read_file(lsp__connection *c) {
   c->read.data = c;
   int status = uv_fs_read(c->loop, &c->read, c->in_file, &buf, 1, -1, on_file_read);
   if (status < 0) {
-    end_later(c, uv_strerror(status));
+    lsp__connection_end(c, uv_strerror(status));
     return;
   }
   c->reading = true;
@@ -233,7 +233,7 @@ static void write_file(lsp__connection *c) {
   o->fs.data = o;
   int status = uv_fs_write(c->loop, &o->fs, c->out_file, bufs, 2, -1, on_file_written);
   if (status < 0)
-    end_later(c, uv_strerror(status));
+    lsp__connection_end(c, uv_strerror(status));
   else
     c->handles++;
 }
@@ -253,7 +253,12 @@ int lsp__connection_send(lsp__connection *c, lsp__buffer *body) {
   outgoing *o = NULL;
   if (c->ended || c->closing || c->why != NULL) goto drop;
   result = LSP__ENOMEM;
-  if (body->failed || (o = calloc(1, sizeof *o)) == NULL) goto drop;
+  if (body->failed) goto drop;
+  o = calloc(1, sizeof *o);
+  if (o == NULL) {
+    lsp__connection_end(c, "out of memory");
+    goto drop;
+  }
   o->connection = c;
   o->body = body->data;
   o->body_len = body->len;
@@ -261,7 +266,7 @@ int lsp__connection_send(lsp__connection *c, lsp__buffer *body) {
   result = LSP__ELIMIT;
   if (body->len > LSP__QUEUE_MAX || c->queued > LSP__QUEUE_MAX - body->len) {
     free(o);
-    end_later(c, "the client does not read what it is sent");
+    lsp__connection_end(c, "the client does not read what it is sent");
     goto drop;
   }
   *body = (lsp__buffer){0};
@@ -276,7 +281,7 @@ int lsp__connection_send(lsp__connection *c, lsp__buffer *body) {
   int status = uv_write(&o->write, c->writer, bufs, 2, on_written);
   if (status < 0) {
     finished(o);
-    end_later(c, uv_strerror(status));
+    lsp__connection_end(c, uv_strerror(status));
   }
   return LSP__OK;
 drop:

@@ -37,8 +37,11 @@ int lsp__connection_open(uv_loop_t *loop, int in, int out_fd, const lsp__connect
 int lsp__connection_accept(uv_stream_t *listener, const lsp__connection_events *events, void *user,
                            lsp__connection **out);
 /* Frames and queues body's bytes; the buffer is emptied (its memory is taken). LSP__ELIMIT: the
- * queue is full, on_end will come. */
+ * queue is full, LSP__ENOMEM: it could not be queued; on_end will come. A buffer that had failed
+ * is only dropped. */
 int lsp__connection_send(lsp__connection *c, lsp__buffer *body);
+/* Has on_end come soon, with a constant phrase. */
+void lsp__connection_end(lsp__connection *c, const char *why);
 /* Stops reading, lets what is queued go out (for at most LSP__CLOSE_MS), closes. */
 void lsp__connection_close(lsp__connection *c);
 

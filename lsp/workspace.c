@@ -84,7 +84,9 @@ void lsp__did_change(lsp__client *c, const cJSON *params) {
     lsp__client_log(c, LSP__LOG_WARNING, "didChange of %s, which is not open", uri);
     return;
   }
-  lsp__requests_cancel(c, uri, LSP__SUPERSEDED, "the text has changed");
+  const cJSON *changes = lsp__json_get(params, "contentChanges");
+  if (!cJSON_IsArray(changes) || changes->child != NULL)
+    lsp__requests_cancel(c, uri, LSP__SUPERSEDED, "the text has changed");
   if (lsp__json_get_int(item, "version", &version)) {
     /* The order of arrival is the truth; a number that does not grow is only odd. */
     if (version <= d->version)
@@ -92,8 +94,7 @@ void lsp__did_change(lsp__client *c, const cJSON *params) {
                       (long long)d->version);
     d->version = version;
   }
-  if (lsp__document_change(d, lsp__json_get(params, "contentChanges"), c->encoding, &why) !=
-      LSP__OK)
+  if (lsp__document_change(d, changes, c->encoding, &why) != LSP__OK)
     lsp__client_log(c, LSP__LOG_ERROR, "%s: %s; no completions until its whole text comes", uri,
                     why);
 }
@@ -127,7 +128,11 @@ static int hand_over(lsp__client *c, const lsp__document *d) {
 
 void lsp__documents_flush(lsp__client *c) {
   for (lsp__document *d = c->documents; d != NULL; d = d->next) {
-    if (!d->dirty || d->lost || d->text.len > LSP__COMPLETE_MAX) continue;
+    if (!d->dirty) continue;
+    if (d->lost || d->text.len > LSP__COMPLETE_MAX) { /* an old text is no context either */
+      completion_document_remove(c->completion, d->uri);
+      continue;
+    }
     int status = hand_over(c, d);
     d->dirty = status != COMPLETION_OK;
     if (d->dirty)

@@ -109,26 +109,33 @@ static void ask_mode(answer *a, const char *uri, const char *marked, completion_
   set_text(uri, b.s);
   completion__buffer_free(&b);
   answer_init(a);
-  completion_query q = {.uri = uri, .offset = before.len, .mode = mode, .on_update = on_update, .on_done = on_done, .user = a};
+  completion_query q = {.uri = uri,
+                        .offset = before.len,
+                        .mode = mode,
+                        .on_update = on_update,
+                        .on_done = on_done,
+                        .user = a};
   assert_int_equal(completion_start(c, &q, NULL), 0);
   wait_for(a);
   assert_true(a->replace_start <= before.len && before.len <= a->replace_end);
 }
-static void ask(answer *a, const char *uri, const char *marked) { ask_mode(a, uri, marked, COMPLETION_AUTO); }
+static void ask(answer *a, const char *uri, const char *marked) {
+  ask_mode(a, uri, marked, COMPLETION_AUTO);
+}
 
-#define BOX                                      \
-  "class Box:\n"                                 \
-  "    def __init__(self, width, height):\n"     \
-  "        self.width = width\n"                 \
-  "        self.height = height\n\n"             \
-  "    def area(self):\n"                        \
+#define BOX                                  \
+  "class Box:\n"                             \
+  "    def __init__(self, width, height):\n" \
+  "        self.width = width\n"             \
+  "        self.height = height\n\n"         \
+  "    def area(self):\n"                    \
   "        "
 /* Several lines are to come here. */
 #define THREE "class Box:\n    def __init__(self, width, height, depth):\n        "
 
-#define BOX_END                                  \
-  "\n\n"                                         \
-  "    def perimeter(self):\n"                   \
+#define BOX_END                \
+  "\n\n"                       \
+  "    def perimeter(self):\n" \
   "        return 2 * (self.width + self.height)\n"
 
 /* ---- tests ----------------------------------------------------------------------------- */
@@ -187,7 +194,8 @@ static int type_through(const char *before, const char *typed, const char *after
 static void test_a_keystroke_costs_a_few_tokens(void **state) {
   (void)state;
   int agreed = 0;
-  static const char *const typed[] = {"return self.width * 2", "if not self.hidden(now):", "zq = xx_yy_zz[\"k\"]"};
+  static const char *const typed[] = {"return self.width * 2",
+                                      "if not self.hidden(now):", "zq = xx_yy_zz[\"k\"]"};
   for (size_t i = 0; i < 3; i++) {
     int most = type_through(BOX, typed[i], BOX_END, &agreed);
     if (most > 8) fail_msg("%d prompt tokens for a keystroke of \"%s\"", most, typed[i]);
@@ -218,10 +226,29 @@ static void test_updates(void **state) {
   assert_int_equal(strncmp(a.text, a.update, strlen(a.update)), 0); /* the result goes on from it */
 }
 
+/* Cut short by max_tokens, of several lines whole ones are shown. */
+static void test_limit(void **state) {
+  (void)state;
+  answer all, some;
+  ask_mode(&all, URI, THREE "<|>", COMPLETION_MULTI_LINE);
+  for (int n = 7; n < 12; n++) {
+    completion_options few = small;
+    few.max_tokens = n;
+    assert_int_equal(completion_set_options(c, &few), 0);
+    ask_mode(&some, URI, THREE "<|>", COMPLETION_MULTI_LINE);
+    assert_true(some.stats.tokens <= n);
+    assert_true(some.text[0] && strlen(some.text) < strlen(all.text));
+    assert_int_equal(strncmp(all.text, some.text, strlen(some.text)), 0);
+    assert_int_equal(all.text[strlen(some.text)], '\n');
+    assert_int_equal(some.stop, COMPLETION_STOP_LIMIT);
+  }
+}
+
 static void test_line_ends(void **state) {
   (void)state;
   answer a;
-  ask_mode(&a, URI, "class Box:\r\n    def __init__(self, width, height, depth):\r\n        <|>", COMPLETION_MULTI_LINE);
+  ask_mode(&a, URI, "class Box:\r\n    def __init__(self, width, height, depth):\r\n        <|>",
+           COMPLETION_MULTI_LINE);
   assert_int_equal(a.status, 0);
   assert_non_null(strchr(a.text, '\n'));
   for (const char *s = a.text; (s = strchr(s, '\n')); s++) assert_true(s > a.text && s[-1] == '\r');
@@ -234,8 +261,13 @@ static void test_selected_text(void **state) {
   size_t at = strlen(BOX "return self.wi");
   answer a;
   answer_init(&a);
-  completion_query q = {.uri = URI, .offset = at, .selected_text = "width", .selected_start = at - 2, .selected_end = at,
-                        .on_done = on_done, .user = &a};
+  completion_query q = {.uri = URI,
+                        .offset = at,
+                        .selected_text = "width",
+                        .selected_start = at - 2,
+                        .selected_end = at,
+                        .on_done = on_done,
+                        .user = &a};
   assert_int_equal(completion_start(c, &q, NULL), 0);
   wait_for(&a);
   assert_int_equal(a.status, 0);
@@ -348,7 +380,12 @@ static void test_cancel_while_decoding(void **state) {
   blocker_start(&b);
   answer a;
   answer_init(&a);
-  completion_query q = {.uri = URI, .offset = strlen(text), .mode = COMPLETION_MULTI_LINE, .on_update = on_update, .on_done = on_done, .user = &a};
+  completion_query q = {.uri = URI,
+                        .offset = strlen(text),
+                        .mode = COMPLETION_MULTI_LINE,
+                        .on_update = on_update,
+                        .on_done = on_done,
+                        .user = &a};
   completion_job *job;
   assert_int_equal(completion_start(c, &q, &job), 0);
   a.cancel_on_update = job;
@@ -381,7 +418,8 @@ static void test_cancel_at_any_time(void **state) {
     set_text(URI, text);
     answer a;
     answer_init(&a);
-    completion_query q = {.uri = URI, .offset = strlen(text) - strlen(BOX_END), .on_done = on_done, .user = &a};
+    completion_query q = {
+        .uri = URI, .offset = strlen(text) - strlen(BOX_END), .on_done = on_done, .user = &a};
     completion_job *job;
     assert_int_equal(completion_start(c, &q, &job), 0);
     for (volatile int spin = 0; spin < i * i * 100000; spin++) continue;
@@ -412,14 +450,16 @@ static void test_delete_with_requests_under_way(void **state) {
 
 static void test_samples(void **state) {
   (void)state;
-  static const char *const files[] = {"c/queue.c", "py/inventory.py", "ts/cache.ts", "go/limiter.go", "rs/tokens.rs"};
+  static const char *const files[] = {"c/queue.c", "py/inventory.py", "ts/cache.ts",
+                                      "go/limiter.go", "rs/tokens.rs"};
   for (size_t i = 0; i < 5; i++) {
     char path[100], uri[100];
     snprintf(path, sizeof path, SAMPLES "%s", files[i]);
     snprintf(uri, sizeof uri, "file:///w/%s", files[i]);
     completion__buffer b = read_sample(path);
     size_t middle = completion__line_end(completion__buffer_slice(&b), b.len / 2);
-    for (int step = 0; step < 2; step++, middle = completion__line_end(completion__buffer_slice(&b), middle + 30)) {
+    for (int step = 0; step < 2;
+         step++, middle = completion__line_end(completion__buffer_slice(&b), middle + 30)) {
       completion__buffer marked = {0};
       completion__buffer_append(&marked, b.s, middle - 4);
       completion__buffer_add(&marked, "<|>");
@@ -463,6 +503,7 @@ int main(void) {
       TEST(test_a_keystroke_costs_a_few_tokens),
       TEST(test_closer_added_by_the_editor),
       TEST(test_updates),
+      TEST(test_limit),
       TEST(test_line_ends),
       TEST(test_selected_text),
       TEST(test_refused),

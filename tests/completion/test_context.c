@@ -28,18 +28,22 @@ static void add_document(fixture *f, const char *path) {
  * the lines from `above` to `below` around it. */
 static void collect(fixture *f, const char *const *paths, const char *at, bool whole) {
   memset(f, 0, sizeof *f);
-  f->parser = completion__parser_new();
+  f->parser = completion__parser_new(INFINITY);
   completion__documents_root_add(&f->documents, "/w");
   for (const char *const *p = paths; *p; p++) add_document(f, *p);
   char uri[256];
   snprintf(uri, sizeof uri, "file:///w/%s", paths[0]);
-  f->n_views = completion__documents_view(&f->documents, completion__documents_find(&f->documents, uri), f->views, 8);
+  f->n_views = completion__documents_view(
+      &f->documents, completion__documents_find(&f->documents, uri), f->views, 8);
   completion__slice t = completion__text_slice(f->views[0].text);
   size_t offset = completion__slice_find(t, 0, slice(at));
   assert_true(offset < t.len);
   offset += strlen(at);
-  size_t from = whole ? 0 : completion__line_start(t, offset), to = whole ? t.len : completion__line_end(t, offset);
-  assert_int_equal(completion__context_collect(f->parser, f->views, f->n_views, offset, from, to, NULL, &f->context), 0);
+  size_t from = whole ? 0 : completion__line_start(t, offset),
+         to = whole ? t.len : completion__line_end(t, offset);
+  assert_int_equal(completion__context_collect(f->parser, f->views, f->n_views, offset, from, to,
+                                               NULL, &f->context),
+                   0);
 }
 
 static void done(fixture *f) {
@@ -78,7 +82,8 @@ static void test_c(void **state) {
   expect(&f, "typedef struct queue {", COMPLETION__WHY_REFERENCED); /* of the header */
   expect(&f, "typedef struct job {", COMPLETION__WHY_REFERENCED);
   assert_int_equal(rank_of(&f, "class Item", NULL), -1); /* another language's */
-  assert_true(rank_of(&f, "queue_remove(queue *q, int id) {", NULL) < rank_of(&f, "#include", NULL));
+  assert_true(rank_of(&f, "queue_remove(queue *q, int id) {", NULL) <
+              rank_of(&f, "#include", NULL));
   done(&f);
 }
 
@@ -92,7 +97,8 @@ static void test_python(void **state) {
   expect(&f, "    def reserve(self, sku: str, quantity: int) -> None:", COMPLETION__WHY_SCOPE);
   expect(&f, "def available(self, sku: str) -> int: ...\n", COMPLETION__WHY_REFERENCED);
   expect(&f, "class OutOfStock(Exception):", COMPLETION__WHY_REFERENCED);
-  assert_true(rank_of(&f, "def available(", NULL) < rank_of(&f, "def to_order(", NULL)); /* further away */
+  assert_true(rank_of(&f, "def available(", NULL) <
+              rank_of(&f, "def to_order(", NULL)); /* further away */
   done(&f);
 }
 
@@ -102,7 +108,8 @@ static void test_typescript(void **state) {
   const char *const paths[] = {"ts/cache.ts", "ts/types.ts", NULL};
   collect(&f, paths, "if (isExpired(", true);
   expect(&f, "export interface Entry<V> {\n  key: string;", COMPLETION__WHY_REFERENCED);
-  expect(&f, "export function isExpired(entry: Entry<unknown>, now: number): boolean;\n", COMPLETION__WHY_REFERENCED);
+  expect(&f, "export function isExpired(entry: Entry<unknown>, now: number): boolean;\n",
+         COMPLETION__WHY_REFERENCED);
   expect(&f, "export enum Eviction", COMPLETION__WHY_REFERENCED);
   expect(&f, "export interface CacheOptions", COMPLETION__WHY_REFERENCED);
   assert_int_equal(rank_of(&f, "class Cache", NULL), -1); /* the window shows all of it */
@@ -127,7 +134,8 @@ static void test_rust(void **state) {
   const char *const paths[] = {"rs/tokens.rs", NULL};
   collect(&f, paths, "tokens.push(Token::Number(", false);
   expect(&f, "use std::fmt;", COMPLETION__WHY_IMPORT);
-  expect(&f, "pub fn tokenize(text: &str) -> Result<Vec<Token>, ParseError> {", COMPLETION__WHY_SCOPE);
+  expect(&f, "pub fn tokenize(text: &str) -> Result<Vec<Token>, ParseError> {",
+         COMPLETION__WHY_SCOPE);
   expect(&f, "pub enum Token {", COMPLETION__WHY_REFERENCED);
   expect(&f, "pub enum ParseError {", COMPLETION__WHY_REFERENCED);
   done(&f);
@@ -137,7 +145,8 @@ static void test_same_every_time(void **state) {
   (void)state;
   fixture a, b;
   const char *const one[] = {"c/queue.c", "c/queue.h", "ts/types.ts", NULL};
-  const char *const two[] = {"c/queue.c", "ts/types.ts", "c/queue.h", NULL}; /* opened in another order */
+  const char *const two[] = {"c/queue.c", "ts/types.ts", "c/queue.h",
+                             NULL}; /* opened in another order */
   collect(&a, one, "q->items[slot_at(q, kept)] = ", false);
   collect(&b, two, "q->items[slot_at(q, kept)] = ", false);
   assert_int_equal(a.context.n, b.context.n);
@@ -157,17 +166,25 @@ static void test_same_every_time(void **state) {
 
 static void test_broken_code(void **state) {
   (void)state;
-  static const char *const texts[] = {"", "{{{{(((", "def f(:\n  x = [\n", "\xFF\xFE\x00", "int f( { return \"", "}\n}\n}"};
+  static const char *const texts[] = {
+      "", "{{{{(((", "def f(:\n  x = [\n", "\xFF\xFE\x00", "int f( { return \"", "}\n}\n}"};
+  completion__parser *parser = completion__parser_new(INFINITY); /* queries are dear to compile */
   for (int l = 0; l < grammars_count(); l++)
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-      fixture f = {.parser = completion__parser_new()};
-      completion_document d = {.uri = "x", .language_id = grammars_at(l)->ids[0], .text = texts[i], .len = strlen(texts[i])};
+      fixture f = {.parser = parser};
+      completion_document d = {.uri = "x",
+                               .language_id = grammars_at(l)->ids[0],
+                               .text = texts[i],
+                               .len = strlen(texts[i])};
       assert_int_equal(completion__documents_set(&f.documents, &d), 0);
       f.n_views = completion__documents_view(&f.documents, f.documents.items[0], f.views, 8);
       for (size_t at = 0; at <= d.len; at++)
-        assert_int_equal(completion__context_collect(f.parser, f.views, 1, at, at, at, NULL, &f.context), 0);
+        assert_int_equal(
+            completion__context_collect(f.parser, f.views, 1, at, at, at, NULL, &f.context), 0);
+      f.parser = NULL;
       done(&f);
     }
+  completion__parser_delete(parser);
 }
 
 static void test_places(void **state) {
@@ -195,15 +212,18 @@ static void test_line_ends(void **state) {
   assert_slice(completion__text_slice(t), "a\nb\rc\n\nd");
   assert_true(t->crlf);
   static const size_t expected[] = {0, 1, 1, 2, 3, 4, 5, 5, 6, 6, 7, 8};
-  for (size_t at = 0; at <= strlen(raw); at++) assert_int_equal(completion__text_offset(t, at), expected[at]);
+  for (size_t at = 0; at <= strlen(raw); at++)
+    assert_int_equal(completion__text_offset(t, at), expected[at]);
   completion__text_release(t);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_c),           cmocka_unit_test(test_python), cmocka_unit_test(test_typescript),
-      cmocka_unit_test(test_go),          cmocka_unit_test(test_rust),   cmocka_unit_test(test_same_every_time),
-      cmocka_unit_test(test_broken_code), cmocka_unit_test(test_places), cmocka_unit_test(test_line_ends),
+      cmocka_unit_test(test_c),           cmocka_unit_test(test_python),
+      cmocka_unit_test(test_typescript),  cmocka_unit_test(test_go),
+      cmocka_unit_test(test_rust),        cmocka_unit_test(test_same_every_time),
+      cmocka_unit_test(test_broken_code), cmocka_unit_test(test_places),
+      cmocka_unit_test(test_line_ends),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* The prompt's layout, token by token, and its budget. The expected prompts are written out
  * with the special tokens' names and tokenized as the reference does. */
 #include "completion/prompt.h"
+#include "completion/window.h"
 #include "helper.h"
 
 static engine *the_engine;
@@ -11,7 +12,7 @@ static int open_engine(void **state) {
   char err[256] = "";
   engine_options options = {.backend = "cpu-reference"};
   if (engine_open(&the_engine, &options, err, sizeof err)) fail_msg("%s", err);
-  parser = completion__parser_new();
+  parser = completion__parser_new(INFINITY);
   return parser == NULL;
 }
 
@@ -23,6 +24,7 @@ static int close_engine(void **state) {
 }
 
 typedef struct fixture {
+  completion__settled *settled; /* NULL: each prompt from scratch */
   completion__documents documents;
   completion__view views[8];
   int n_views;
@@ -39,12 +41,20 @@ static void set(fixture *f, const char *uri, const char *text, size_t len) {
 static int build_at(fixture *f, const char *uri, size_t offset, int budget, bool no_context) {
   for (int i = 0; i < f->n_views; i++) completion__view_release(&f->views[i]);
   completion__prompt_free(&f->prompt);
-  f->n_views = completion__documents_view(&f->documents, completion__documents_find(&f->documents, uri), f->views, 8);
+  f->n_views = completion__documents_view(
+      &f->documents, completion__documents_find(&f->documents, uri), f->views, 8);
   completion__slice t = completion__text_slice(f->views[0].text);
   f->before = completion__slice_cut(t, 0, offset);
   f->after = completion__slice_cut(t, offset, t.len);
-  completion__prompt_request r = {.engine = the_engine, .parser = parser, .views = f->views, .n_views = f->n_views,
-                                  .before = f->before, .after = f->after, .budget = budget, .no_context = no_context};
+  completion__prompt_request r = {.engine = the_engine,
+                                  .parser = parser,
+                                  .views = f->views,
+                                  .n_views = f->n_views,
+                                  .before = f->before,
+                                  .after = f->after,
+                                  .budget = budget,
+                                  .no_context = no_context,
+                                  .settled = f->settled};
   return completion__prompt_build(&r, &f->prompt);
 }
 
@@ -88,7 +98,8 @@ static void expect_prompt(const fixture *f, const char *expected) {
 static void test_file_level(void **state) {
   (void)state;
   fixture f = {0};
-  assert_int_equal(build(&f, "file:///w/a.py", "def f(a):\n    return<|>\n\nf(1)\n", 512, false), 0);
+  assert_int_equal(build(&f, "file:///w/a.py", "def f(a):\n    return<|>\n\nf(1)\n", 512, false),
+                   0);
   expect_prompt(&f, "<|fim_prefix|>def f(a):\n    return<|fim_suffix|>\n\nf(1)\n<|fim_middle|>");
   assert_int_equal(build(&f, "file:///w/a.py", "<|>", 512, false), 0);
   expect_prompt(&f, "<|fim_prefix|><|fim_suffix|><|fim_middle|>");
@@ -99,9 +110,12 @@ static void test_users_text_is_no_command(void **state) {
   (void)state;
   fixture f = {0};
   const engine_special *s = &engine_get_info(the_engine)->special;
-  assert_int_equal(build(&f, "file:///w/a.py", "x = '<|fim_middle|>'\ny = <|>\nz = '<|endoftext|>'\n", 512, true), 0);
+  assert_int_equal(build(&f, "file:///w/a.py",
+                         "x = '<|fim_middle|>'\ny = <|>\nz = '<|endoftext|>'\n", 512, true),
+                   0);
   int specials = 0;
-  for (int i = 0; i < f.prompt.tokens.n; i++) specials += engine_token_is_special(the_engine, f.prompt.tokens.ids[i]);
+  for (int i = 0; i < f.prompt.tokens.n; i++)
+    specials += engine_token_is_special(the_engine, f.prompt.tokens.ids[i]);
   assert_int_equal(specials, 3);
   assert_int_equal(f.prompt.tokens.ids[0], s->fim_prefix);
   assert_int_equal(f.prompt.tokens.ids[f.prompt.tokens.n - 1], s->fim_middle);
@@ -139,7 +153,10 @@ static completion__buffer long_source(int functions) {
   completion__buffer_add(&b, "import os\nimport sys\n\n\n");
   for (int i = 0; i < functions; i++) {
     char part[200];
-    snprintf(part, sizeof part, "def function_%d(first, second):\n    total = first * %d + second\n    return total\n\n\n", i, i);
+    snprintf(
+        part, sizeof part,
+        "def function_%d(first, second):\n    total = first * %d + second\n    return total\n\n\n",
+        i, i);
     completion__buffer_add(&b, part);
   }
   return b;
@@ -162,17 +179,21 @@ static void test_budget(void **state) {
   completion__buffer b = long_source(120);
   set(&f, "file:///w/a.py", b.s, b.len);
   for (int budget = COMPLETION__PROMPT_MIN; budget < 1200; budget += 41) {
-    size_t offset = completion__slice_find(completion__buffer_slice(&b), 0, slice("function_60(")) + 45;
+    size_t offset =
+        completion__slice_find(completion__buffer_slice(&b), 0, slice("function_60(")) + 45;
     assert_int_equal(build_at(&f, "file:///w/a.py", offset, budget, budget % 2), 0);
     assert_true(f.prompt.tokens.n <= budget);
     assert_true(f.prompt.tokens.n > budget / 3); /* and not wasteful */
     completion__buffer prefix = prefix_of(&f);
-    completion__slice line = completion__slice_cut(f.before, completion__line_start(f.before, f.before.len), f.before.len);
+    completion__slice line = completion__slice_cut(
+        f.before, completion__line_start(f.before, f.before.len), f.before.len);
     assert_true(prefix.len >= line.len);
-    assert_memory_equal(prefix.s + prefix.len - line.len, line.s, line.len); /* it ends at the cursor */
+    assert_memory_equal(prefix.s + prefix.len - line.len, line.s,
+                        line.len); /* it ends at the cursor */
     completion__buffer_free(&prefix);
   }
-  assert_int_equal(build_at(&f, "file:///w/a.py", 10, COMPLETION__PROMPT_MIN - 1, false), COMPLETION_EINVAL);
+  assert_int_equal(build_at(&f, "file:///w/a.py", 10, COMPLETION__PROMPT_MIN - 1, false),
+                   COMPLETION_EINVAL);
   completion__buffer_free(&b);
   done(&f);
 }
@@ -181,7 +202,8 @@ static void test_one_long_line(void **state) {
   (void)state;
   fixture f = {0};
   completion__buffer b = {0};
-  for (int i = 0; i < 4000; i++) completion__buffer_add(&b, i % 3 ? "x\xC3\xA9 + " : "(\xE2\x82\xAC) * ");
+  for (int i = 0; i < 4000; i++)
+    completion__buffer_add(&b, i % 3 ? "x\xC3\xA9 + " : "(\xE2\x82\xAC) * ");
   set(&f, "file:///w/a.py", b.s, b.len);
   for (size_t offset = 0; offset <= b.len; offset += 1511) {
     size_t at = offset;
@@ -189,7 +211,8 @@ static void test_one_long_line(void **state) {
     assert_int_equal(build_at(&f, "file:///w/a.py", at, 200, false), 0);
     assert_true(f.prompt.tokens.n <= 200);
     completion__buffer prefix = prefix_of(&f);
-    assert_int_equal(completion__utf8_valid(completion__buffer_slice(&prefix)), prefix.len); /* cut between characters */
+    assert_int_equal(completion__utf8_valid(completion__buffer_slice(&prefix)),
+                     prefix.len); /* cut between characters */
     completion__buffer_free(&prefix);
   }
   completion__buffer_free(&b);
@@ -222,13 +245,17 @@ static void test_heads_of_what_is_left_out(void **state) {
   (void)state;
   fixture f = {0};
   completion__buffer b = {0};
-  completion__buffer_add(&b, "import decimal\n\n\nclass Account:\n    def __init__(self, owner):\n        self.owner = owner\n\n");
+  completion__buffer_add(&b,
+                         "import decimal\n\n\nclass Account:\n    def __init__(self, owner):\n     "
+                         "   self.owner = owner\n\n");
   for (int i = 0; i < 60; i++) {
     char part[100];
-    snprintf(part, sizeof part, "    def rule_%d(self, amount):\n        return amount > %d\n\n", i, i);
+    snprintf(part, sizeof part, "    def rule_%d(self, amount):\n        return amount > %d\n\n", i,
+             i);
     completion__buffer_add(&b, part);
   }
-  completion__buffer_add(&b, "    def check(self, amount):\n        return self.rule_3(amount) and ");
+  completion__buffer_add(&b,
+                         "    def check(self, amount):\n        return self.rule_3(amount) and ");
   set(&f, "file:///w/a.py", b.s, b.len);
   assert_int_equal(build_at(&f, "file:///w/a.py", b.len, 300, false), 0);
   completion__buffer prefix = prefix_of(&f);
@@ -242,32 +269,107 @@ static void test_heads_of_what_is_left_out(void **state) {
   done(&f);
 }
 
+static void append_prompt(const fixture *f, completion__buffer *out) {
+  append_text_of(&f->prompt.tokens, 0, f->prompt.tokens.n, out);
+}
+
+/* Line by line downwards, with another document's signatures in front: most prompts begin as
+ * the one before did, up to the lines that are new. */
+static void test_settled(void **state) {
+  (void)state;
+  completion__settled settled = {0};
+  fixture f = {.settled = &settled};
+  completion__buffer b = long_source(120);
+  const char *helper = "def function_70(a, b):\n    return a\n\n\ndef total(c):\n    return c\n";
+  set(&f, "file:///w/helper.py", helper, strlen(helper));
+  set(&f, "file:///w/a.py", b.s, b.len);
+  size_t at = completion__slice_find(completion__buffer_slice(&b), 0, slice("def function_60("));
+  engine_tokens last = {0};
+  int anew = 0, lines = 60;
+  for (int i = 0; i < lines; i++) {
+    assert_int_equal(build_at(&f, "file:///w/a.py", at, 900, false), 0);
+    assert_true(f.prompt.tokens.n <= 900);
+    int same = 0, n = f.prompt.tokens.n;
+    while (same < n && same < last.n && last.ids[same] == f.prompt.tokens.ids[same]) same++;
+    anew += same < n - 300; /* a quarter is the suffix */
+    last.n = 0;
+    assert_int_equal(engine_tokens_append(&last, f.prompt.tokens.ids, n), 0);
+    at = completion__line_end(completion__buffer_slice(&b), at) + 1;
+  }
+  assert_true(anew <= lines / 6);
+  engine_tokens_free(&last);
+
+  /* what changed is not settled any more */
+  completion__buffer text = {0};
+  append_prompt(&f, &text);
+  assert_non_null(strstr(text.s, "def total(c): ...\n"));
+  const char *changed = "def total(c, d):\n    return c\n";
+  set(&f, "file:///w/helper.py", changed, strlen(changed));
+  assert_int_equal(build_at(&f, "file:///w/a.py", at, 900, false), 0);
+  text.len = 0;
+  append_prompt(&f, &text);
+  assert_non_null(strstr(text.s, "def total(c, d): ...\n"));
+  assert_null(strstr(text.s, "def total(c): ...\n"));
+
+  /* nor after a jump to another place, or in another document */
+  assert_int_equal(build_at(&f, "file:///w/a.py", 400, 900, false), 0);
+  completion__buffer prefix = prefix_of(&f);
+  assert_int_equal(strncmp(prefix.s, "import os", 9), 0);
+  completion__buffer_free(&prefix);
+  assert_int_equal(build_at(&f, "file:///w/helper.py", 3, 900, false), 0);
+  prefix = prefix_of(&f);
+  assert_slice(completion__buffer_slice(&prefix), "def");
+  completion__buffer_free(&prefix);
+  completion__buffer_free(&text);
+  completion__buffer_free(&b);
+  completion__settled_clear(&settled);
+  done(&f);
+}
+
 static void test_heal(void **state) {
   (void)state;
   static const struct {
     const char *line, *healed;
   } cases[] = {
-      {"", ""},           {"foo", "foo"},      {"x = foo", " foo"}, {"a.foo", ".foo"}, {"    ", "    "},
-      {"x = ", " "},      {"f(", "("},         {"x +=", " +="},     {"f();", "();"},   {"a caf\xC3\xA9", " caf\xC3\xA9"},
-      {"x = 12", " 12"},  {"\tx", "\tx"},
+      {"", ""},
+      {"foo", "foo"},
+      {"x = foo", " foo"},
+      {"a.foo", ".foo"},
+      {"    ", "    "},
+      {"x = ", " "},
+      {"f(", "("},
+      {"x +=", " +="},
+      {"f();", "();"},
+      {"a caf\xC3\xA9", " caf\xC3\xA9"},
+      {"x = 12", ""},
+      {"\tx", "\tx"},
+      {"my_var", "_var"},
+      {"__all", "all"},
+      {"x1y", "y"},
+      {"a = (x", "x"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     completion__slice line = slice(cases[i].line);
-    size_t n = completion__prompt_heal(line);
+    size_t n = completion__window_heal(line);
     assert_true(n <= line.len);
     assert_slice(completion__slice_cut(line, line.len - n, line.len), cases[i].healed);
   }
   char longer[200];
   memset(longer, 'a', sizeof longer);
-  assert_in_range(completion__prompt_heal(completion__slice_of(longer, sizeof longer)), 1, 32);
+  assert_in_range(completion__window_heal(completion__slice_of(longer, sizeof longer)), 1, 32);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_file_level),       cmocka_unit_test(test_users_text_is_no_command),
-      cmocka_unit_test(test_repository_level), cmocka_unit_test(test_budget),
-      cmocka_unit_test(test_one_long_line),    cmocka_unit_test(test_start_is_stable),
-      cmocka_unit_test(test_heads_of_what_is_left_out), cmocka_unit_test(test_heal),
+      cmocka_unit_test(test_file_level),
+      cmocka_unit_test(test_users_text_is_no_command),
+      cmocka_unit_test(test_repository_level),
+      cmocka_unit_test(test_budget),
+      cmocka_unit_test(test_one_long_line),
+      cmocka_unit_test(test_start_is_stable),
+      cmocka_unit_test(test_heads_of_what_is_left_out),
+      cmocka_unit_test(test_settled),
+      cmocka_unit_test(test_heal),
   };
   return cmocka_run_group_tests(tests, open_engine, close_engine);
 }

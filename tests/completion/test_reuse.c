@@ -12,7 +12,8 @@ static void anchor(completion__reuse *r, const char *before, const char *after) 
   assert_null(prompt.tokens.ids);
 }
 
-static bool fits(const completion__reuse *r, const char *before, const char *after, size_t expected) {
+static bool fits(const completion__reuse *r, const char *before, const char *after,
+                 size_t expected) {
   completion__reuse_key key = {&document, 100, false};
   size_t typed = 999;
   bool is = completion__reuse_fits(r, &key, slice(before), slice(after), &typed);
@@ -27,10 +28,10 @@ static void test_anchor(void **state) {
   anchor(&r, "a\nb", "\nc\n");
   assert_true(fits(&r, "a\nb", "\nc\n", 0));
   assert_true(fits(&r, "a\nb = 1", "\nc\n", 4));
-  assert_false(fits(&r, "a\nb = 1\n", "\nc\n", 0));  /* the cursor left the line */
-  assert_false(fits(&r, "a\n", "\nc\n", 0));         /* went back before the anchor */
-  assert_false(fits(&r, "x\nb", "\nc\n", 0));        /* the text before changed */
-  assert_false(fits(&r, "a\nb", "\nd\n", 0));        /* or that after */
+  assert_false(fits(&r, "a\nb = 1\n", "\nc\n", 0)); /* the cursor left the line */
+  assert_false(fits(&r, "a\n", "\nc\n", 0));        /* went back before the anchor */
+  assert_false(fits(&r, "x\nb", "\nc\n", 0));       /* the text before changed */
+  assert_false(fits(&r, "a\nb", "\nd\n", 0));       /* or that after */
   assert_false(fits(&r, "a\nb", "\nc", 0));
   char longer[COMPLETION__TYPED_BYTES + 8] = "a\nb";
   memset(longer + 3, 'x', sizeof longer - 4);
@@ -63,12 +64,14 @@ static void test_closers_added_by_the_editor(void **state) {
   completion__reuse_clear(&r);
 }
 
-static const completion__reuse_terms terms = {.mode = COMPLETION_AUTO, .max_tokens = 64, .max_lines = 8};
+static const completion__reuse_terms terms = {
+    .mode = COMPLETION_AUTO, .max_tokens = 64, .max_lines = 8};
 
 static void keep(completion__reuse *r, const char *typed, const char *text, bool complete) {
   engine_tokens middle = {0};
   assert_int_equal(engine_tokens_push(&middle, 7), 0);
-  completion__reuse_keep(r, &terms, slice(typed), slice(text), complete, COMPLETION_STOP_LINE, &middle);
+  completion__reuse_keep(r, &terms, slice(typed), slice(text), complete, COMPLETION_STOP_LINE,
+                         &middle);
   assert_null(middle.ids);
 }
 
@@ -79,29 +82,39 @@ static void test_agreement(void **state) {
   anchor(&r, "a\n", "\nc\n");
   assert_int_equal(completion__reuse_agrees(&r, &terms, slice(""), &rest), COMPLETION__DISAGREES);
   keep(&r, "re", "turn x", true);
-  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("re"), &rest), COMPLETION__AGREES_DONE);
+  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("re"), &rest),
+                   COMPLETION__AGREES_DONE);
   assert_slice(rest, "turn x");
-  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("retu"), &rest), COMPLETION__AGREES_DONE);
+  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("retu"), &rest),
+                   COMPLETION__AGREES_DONE);
   assert_slice(rest, "rn x");
-  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("rex"), &rest), COMPLETION__DISAGREES);
+  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("rex"), &rest),
+                   COMPLETION__DISAGREES);
   assert_int_equal(completion__reuse_agrees(&r, &terms, slice("r"), &rest), COMPLETION__DISAGREES);
   /* all of it was typed: ask again */
-  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("return x"), &rest), COMPLETION__DISAGREES);
-  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("return xy"), &rest), COMPLETION__DISAGREES);
+  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("return x"), &rest),
+                   COMPLETION__DISAGREES);
+  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("return xy"), &rest),
+                   COMPLETION__DISAGREES);
   completion__reuse_terms changed = terms;
   changed.mode = COMPLETION_MULTI_LINE;
-  assert_int_equal(completion__reuse_agrees(&r, &changed, slice("re"), &rest), COMPLETION__DISAGREES);
+  assert_int_equal(completion__reuse_agrees(&r, &changed, slice("re"), &rest),
+                   COMPLETION__DISAGREES);
   changed = terms;
   changed.max_tokens = 3;
-  assert_int_equal(completion__reuse_agrees(&r, &changed, slice("re"), &rest), COMPLETION__DISAGREES);
+  assert_int_equal(completion__reuse_agrees(&r, &changed, slice("re"), &rest),
+                   COMPLETION__DISAGREES);
 
   keep(&r, "re", "tu", false); /* cut short: the start of an answer */
-  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("ret"), &rest), COMPLETION__AGREES_SO_FAR);
+  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("ret"), &rest),
+                   COMPLETION__AGREES_SO_FAR);
   assert_slice(rest, "u");
-  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("retu"), &rest), COMPLETION__AGREES_SO_FAR);
+  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("retu"), &rest),
+                   COMPLETION__AGREES_SO_FAR);
   assert_int_equal(rest.len, 0);
   keep(&r, "x", "", true); /* nothing was to come, and nothing is */
-  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("x"), &rest), COMPLETION__AGREES_DONE);
+  assert_int_equal(completion__reuse_agrees(&r, &terms, slice("x"), &rest),
+                   COMPLETION__AGREES_DONE);
   assert_int_equal(rest.len, 0);
   completion__reuse_clear(&r);
 }

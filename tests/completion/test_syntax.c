@@ -18,12 +18,14 @@ static void assert_same_tree(const TSTree *a, const TSTree *b) {
 
 static void test_incremental_equals_full(void **state) {
   (void)state;
-  static const char *const files[] = {"tests/data/samples/c/queue.c", "tests/data/samples/py/inventory.py",
-                                      "tests/data/samples/ts/cache.ts", "tests/data/samples/go/limiter.go",
-                                      "tests/data/samples/rs/tokens.rs"};
-  static const char *const inserts[] = {"x", "{", "}", "\n", "(", "\"", "if a:\n", "\xC3\xA9", "  ", "/*", ""};
+  static const char *const files[] = {
+      "tests/data/samples/c/queue.c", "tests/data/samples/py/inventory.py",
+      "tests/data/samples/ts/cache.ts", "tests/data/samples/go/limiter.go",
+      "tests/data/samples/rs/tokens.rs"};
+  static const char *const inserts[] = {"x",       "{",        "}",  "\n", "(", "\"",
+                                        "if a:\n", "\xC3\xA9", "  ", "/*", ""};
   unsigned seed = 3;
-  completion__parser *p = completion__parser_new(), *fresh = completion__parser_new();
+  completion__parser *p = completion__parser_new(INFINITY), *fresh = completion__parser_new(INFINITY);
   for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
     completion__buffer b = read_sample(files[f]);
     completion__document d = {0}, other = {0};
@@ -79,18 +81,21 @@ static void test_edit(void **state) {
   assert_int_equal(e.old_end_byte, 2);
 }
 
-static void expect_definition(const char *file, const char *s, const char *name, const char *signature, bool cut) {
-  completion__parser *p = completion__parser_new();
+static void expect_definition(const char *file, const char *s, const char *name,
+                              const char *signature, bool cut) {
+  completion__parser *p = completion__parser_new(INFINITY);
   completion__document d = {0};
   completion__text *t = text_of(s, file);
   const completion__definition *found;
   int n = completion__syntax_definitions(p, &d, t, NULL, &found);
   bool seen = false;
   for (int i = 0; i < n; i++) {
-    completion__slice is = completion__slice_cut(completion__text_slice(t), found[i].name, found[i].name + found[i].name_len);
+    completion__slice is = completion__slice_cut(completion__text_slice(t), found[i].name,
+                                                 found[i].name + found[i].name_len);
     if (!completion__slice_equal(is, slice(name))) continue;
     seen = true;
-    assert_slice(completion__slice_cut(completion__text_slice(t), found[i].start, found[i].end), signature);
+    assert_slice(completion__slice_cut(completion__text_slice(t), found[i].start, found[i].end),
+                 signature);
     if (found[i].cut != cut) fail_msg("%s: cut", name);
   }
   if (!seen) fail_msg("%s: %s not found among %d", file, name, n);
@@ -101,28 +106,37 @@ static void expect_definition(const char *file, const char *s, const char *name,
 
 static void test_signatures(void **state) {
   (void)state;
-  expect_definition("a.c", "static int *area(int w,\n                 int h) {\n  return 0;\n}\n", "area",
-                    "static int *area(int w,\n                 int h)", true);
+  expect_definition("a.c", "static int *area(int w,\n                 int h) {\n  return 0;\n}\n",
+                    "area", "static int *area(int w,\n                 int h)", true);
   expect_definition("a.h", "int area(int w);\n", "area", "int area(int w)", false);
-  expect_definition("a.h", "typedef struct box {\n  int w;\n} box;\n", "box", "typedef struct box {\n  int w;\n} box;", false);
-  expect_definition("a.h", "#define SIDE 3 /* cm */\nint x;\n", "SIDE", "#define SIDE 3 /* cm */", false);
-  expect_definition("a.cpp", "class Box {\n public:\n  int area() const { return w; }\n  int w;\n};\n", "area", "int area() const", true);
-  expect_definition("a.py", "class Box:\n    def area(self, s=\"a:b\") -> int:\n        return 1\n", "area",
-                    "def area(self, s=\"a:b\") -> int:", true);
-  expect_definition("a.ts", "export const area = (w: number): number => {\n  return w;\n};\n", "area",
-                    "export const area = (w: number): number =>", true);
-  expect_definition("a.ts", "export interface Box {\n  w: number;\n}\n", "Box", "export interface Box {\n  w: number;\n}", false);
-  expect_definition("a.go", "package a\n\nfunc (b *Box) Area(s int) (int, error) {\n\treturn 1, nil\n}\n", "Area",
-                    "func (b *Box) Area(s int) (int, error)", true);
-  expect_definition("a.rs", "impl Box {\n    pub fn area<T>(&self, t: T) -> i32 where T: Copy {\n        1\n    }\n}\n", "area",
-                    "pub fn area<T>(&self, t: T) -> i32 where T: Copy", true);
-  expect_definition("a.java", "class A {\n  static int area(int w) {\n    return w;\n  }\n}\n", "area", "static int area(int w)", true);
+  expect_definition("a.h", "typedef struct box {\n  int w;\n} box;\n", "box",
+                    "typedef struct box {\n  int w;\n} box;", false);
+  expect_definition("a.h", "#define SIDE 3 /* cm */\nint x;\n", "SIDE", "#define SIDE 3 /* cm */",
+                    false);
+  expect_definition("a.cpp",
+                    "class Box {\n public:\n  int area() const { return w; }\n  int w;\n};\n",
+                    "area", "int area() const", true);
+  expect_definition("a.py", "class Box:\n    def area(self, s=\"a:b\") -> int:\n        return 1\n",
+                    "area", "def area(self, s=\"a:b\") -> int:", true);
+  expect_definition("a.ts", "export const area = (w: number): number => {\n  return w;\n};\n",
+                    "area", "export const area = (w: number): number =>", true);
+  expect_definition("a.ts", "export interface Box {\n  w: number;\n}\n", "Box",
+                    "export interface Box {\n  w: number;\n}", false);
+  expect_definition("a.go",
+                    "package a\n\nfunc (b *Box) Area(s int) (int, error) {\n\treturn 1, nil\n}\n",
+                    "Area", "func (b *Box) Area(s int) (int, error)", true);
+  expect_definition(
+      "a.rs",
+      "impl Box {\n    pub fn area<T>(&self, t: T) -> i32 where T: Copy {\n        1\n    }\n}\n",
+      "area", "pub fn area<T>(&self, t: T) -> i32 where T: Copy", true);
+  expect_definition("a.java", "class A {\n  static int area(int w) {\n    return w;\n  }\n}\n",
+                    "area", "static int area(int w)", true);
   expect_definition("a.rb", "def area(w)\n  w\nend\n", "area", "def area(w)", true);
 }
 
 static void test_bounds(void **state) {
   (void)state;
-  completion__parser *p = completion__parser_new();
+  completion__parser *p = completion__parser_new(INFINITY);
   const completion__definition *found;
   /* too large, no language, empty, cancelled */
   char *big = malloc(COMPLETION__SYNTAX_BYTES + 2);

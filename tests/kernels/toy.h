@@ -71,10 +71,10 @@ static inline void toy_put_half(uint8_t *p, float x) {
 /* A positive scale within a factor of two of x. */
 static inline float toy_scale(toy_random *r, float x) { return x * (0.5f + 1.5f * toy_unit(r)); }
 
+/* Makes a block of random bytes into one of about `size`. */
 static inline void toy_block(toy_random *r, kernels_type type, float size, uint8_t *p) {
-  int bytes = kernels_type_block_bytes(type);
-  for (int i = 0; i < bytes; i++) p[i] = (uint8_t)toy_u64(r);
-  float x = toy_normal(r) * size;
+  bool plain = kernels_type_block_elements(type) == 1;
+  float x = plain ? toy_normal(r) * size : 0;
   uint32_t bits;
   memcpy(&bits, &x, 4);
   switch (type) {
@@ -97,6 +97,10 @@ static inline kernels_matrix toy_matrix(toy_random *r, kernels_type type, int64_
   kernels_matrix m = {.type = type, .rows = rows, .cols = cols};
   int64_t bytes = kernels_matrix_bytes(&m);
   uint8_t *data = toy_alloc((size_t)bytes);
+  for (int64_t i = 0; i < bytes; i += 8) {
+    uint64_t random = toy_u64(r);
+    memcpy(data + i, &random, bytes - i < 8 ? (size_t)(bytes - i) : 8);
+  }
   for (int64_t i = 0; i < bytes; i += kernels_type_block_bytes(type))
     toy_block(r, type, 1.0f / sqrtf((float)cols), data + i);
   m.data = data;

@@ -69,7 +69,45 @@ const code = (m) => m.error?.code;
   check([...d.wire.counts().values()].every((n) => n === 1), 'typing: one answer for each request');
 }
 
-// ---- cancel: while queued, in prefill, in decode, after the answer; supersede, change, close
+// ---- cancel in prefill and in decode, on the slow reference kernels so that there is time for it
+
+{
+  const d = await begin({ initializationOptions: { fimd: { maxTokens: 200, maxLines: 100 } } }, ['lsp', '--backend', 'cpu-reference']);
+  const ids = ['init', 'bye', 'ready', 'peek'], texts = [
+    'class Stack:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item):\n',
+    'def bubble_sort(a):\n    """Sort a list."""\n    n = len(a)\n    for i in range(n):\n        '];
+  const ask = (id, uri, text, more) => { ids.push(id); return d.request(id, 'textDocument/inlineCompletion', at(uri, ...end(text), more)); };
+  await d.wire.wait((m) => m.method === 'window/logMessage' && /is ready/.test(m.params.message), 'the model');
+
+  // In decode: a partial result shows that tokens come.
+  let decoding = 0;
+  for (let i = 0; i < 6; i++) {
+    const text = texts[i % 2].replace(/Stack|bubble/, `$&_${i}`), uri = `file:///w/decode${i}.py`, from = d.wire.messages.length;
+    open(d, uri, text);
+    const decode = ask(`decode${i}`, uri, text, { partialResultToken: `token${i}` });
+    const mine = (m) => m.params?.token === `token${i}`;
+    await Promise.race([d.wire.wait(mine, 'a partial result', from), decode]);
+    d.notify('$/cancelRequest', { id: `decode${i}` });
+    const r = await decode, parts = d.wire.messages.filter(mine);
+    check(code(r) === CANCELLED || r.result, 'cancel in decode: cancelled, or done before', JSON.stringify(r));
+    if (code(r) === CANCELLED) decoding++;
+    if (r.result && parts.length > 0) equal(r.result.items, [], 'after partial results the answer is empty');
+    for (const m of parts) check(Array.isArray(m.params.value) && m.params.value.length === 1 && m.params.value[0].range !== undefined, 'a partial result holds one item', JSON.stringify(m));
+  }
+  check(decoding > 0, 'some were cancelled in decode');
+
+  // In prefill: it takes seconds here, and the engine has nothing else to do.
+  open(d, 'file:///w/long.py', long(3));
+  const prefill = ask('prefill', 'file:///w/long.py', long(3));
+  await d.request('ready', 'fimd/status');
+  equal((await d.request('peek', 'fimd/status')).result.requests, 1, 'one request is under way');
+  d.notify('$/cancelRequest', { id: 'prefill' });
+  equal(code(await prefill), CANCELLED, 'cancel in prefill');
+  equal(await finish(d), 0, 'cancels on the reference kernels: exit code');
+  answeredOnce(d.wire, ids, 'cancels in prefill and decode');
+}
+
+// ---- cancel while queued and after the answer; supersede, change, close
 
 {
   const d = await begin({ initializationOptions: { fimd: { maxTokens: 200, maxLines: 100 } } });
@@ -86,31 +124,6 @@ const code = (m) => m.error?.code;
   equal(code(await queued), CANCELLED, 'cancel while queued');
   cancel('running');
   equal(code(await running), CANCELLED, 'cancel while it runs');
-
-  // In prefill: the engine has taken the job when a later question is answered.
-  for (let i = 0; i < 5; i++) {
-    d.notify('textDocument/didChange', { textDocument: { uri: b, version: 2 + i }, contentChanges: [{ text: long(7 + i) }] });
-    const prefill = ask(`prefill${i}`, b, long(7 + i));
-    await d.request(`peek${i}`, 'fimd/status'); ids.push(`peek${i}`);
-    cancel(`prefill${i}`);
-    const r = await prefill;
-    check(code(r) === CANCELLED || r.result, 'cancel in prefill: cancelled, or done before', JSON.stringify(r));
-  }
-
-  // In decode: a partial result shows that tokens come.
-  for (let i = 0; i < 5; i++) {
-    const text = `def table_${i}():\n    rows = []\n    rows.append("a")\n    rows.append("b")\n`;
-    const uri = `file:///w/decode${i}.py`, from = d.wire.messages.length;
-    open(d, uri, text);
-    const decode = ask(`decode${i}`, uri, text, { partialResultToken: `token${i}` });
-    const mine = (m) => m.params?.token === `token${i}`;
-    await Promise.race([d.wire.wait(mine, 'a partial result', from), decode]);
-    cancel(`decode${i}`);
-    const r = await decode, parts = d.wire.messages.filter(mine);
-    check(code(r) === CANCELLED || r.result, 'cancel in decode: cancelled, or done before', JSON.stringify(r));
-    if (r.result && parts.length > 0) equal(r.result.items, [], 'after partial results the answer is empty');
-    for (const m of parts) check(Array.isArray(m.params.value) && m.params.value.length === 1 && m.params.value[0].range !== undefined, 'a partial result holds one item', JSON.stringify(m));
-  }
 
   // After the answer, of nothing, and of what never was: no answer, no harm.
   await ask('after', c, fibonacci);
