@@ -299,10 +299,11 @@ static void initialize(lsp__client *c, lsp__id id, const cJSON *params) {
     return;
   }
   c->phase = LSP__PHASE_RUNNING;
+  /* Before the answer: until then the client waits, so it is there to be seen. */
+  if (lsp__json_get_int(params, "processId", &parent)) lsp__server_watch_parent(c->server, parent);
   lsp__client_send(c, &b);
   lsp__settings_apply(&quiet, settings, tell_setting, c);
   lsp__settings_changed(c);
-  if (lsp__json_get_int(params, "processId", &parent)) lsp__server_watch_parent(c->server, parent);
 }
 
 static void initialized(lsp__client *c) {

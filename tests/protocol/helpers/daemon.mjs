@@ -6,7 +6,9 @@ import { PassThrough } from 'node:stream';
 import rpc from 'vscode-languageserver-protocol/node';
 import { check, fimd } from './check.mjs';
 
-const TOO_LONG_MS = Number(process.env.FIMD_WAIT_MS || 60000); // a wait that never ends fails instead of hanging
+const TOO_LONG_MS = Number(process.env.FIMD_WAIT_MS || 180000); // a wait that never ends fails instead of hanging
+
+setTimeout(() => { console.log('FAIL the test hangs'); process.exit(1); }, 5 * TOO_LONG_MS).unref();
 
 export function frame(message) {
   const body = Buffer.isBuffer(message) ? message : Buffer.from(typeof message === 'string' ? message : JSON.stringify(message));
