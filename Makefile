@@ -7,8 +7,8 @@ CFLAGS   ?= -O2 -g
 comma    := ,
 Q        := $(if $(V),,@)
 
-# All cores, unless the caller says how many.
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+# All cores, unless the caller says how many; a make within a make has its caller's.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
 endif
 
@@ -73,9 +73,9 @@ define need_debian
 	command -v npm >/dev/null 2>&1 || missing="$$missing nodejs npm"; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo "installing:$$missing"; \
-	    (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) >/tmp/fimd-apt.log 2>&1 \
-	      || { tail -20 /tmp/fimd-apt.log; exit 1; }; \
+	    echo "installing:$$missing"; mkdir -p build; \
+	    (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) >build/apt.log 2>&1 \
+	      || { tail -20 build/apt.log; exit 1; }; \
 	  else echo "fimd needs packages that are not installed. Run:"; echo "  sudo apt-get install -y$$missing"; exit 1; fi; \
 	fi
 endef
