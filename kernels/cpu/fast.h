@@ -129,6 +129,8 @@ typedef struct cpu_level {
   void (*tile_row)(const float *x, int n, const act_block *blocks, uint8_t *row);
   void (*expand)(const cpu_segment *s, int64_t first, int count, uint8_t *out);
 
+  /* y[n] += x */
+  void (*add)(const float *x, int n, float *y);
   /* h = silu(gate) * up, all [n] */
   void (*glu)(const float *gate, const float *up, int n, float *h);
   /* turns the pairs (i, i + dim/2) of a head; turn: cosines[dim/2], sines[dim/2] */

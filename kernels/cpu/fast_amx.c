@@ -21,8 +21,7 @@ enum {
   TILE_BYTES = 16 * 64,
   A_BLOCK = 2 * TILE_BYTES,                     /* high, low of 16 tokens */
   B_BLOCK = 2 * TILE_BYTES + 2 * PANEL * 4,     /* rows 0..15, 16..31; two lots of scales */
-  CHUNK = 4,                                    /* sums that are added up together */
-  SUM = 512,                                    /* floats of a sum */
+  NEAR_BLOCKS = 6, /* blocks whose A tiles stay in the first cache while panels pass: 24 KiB */
 };
 
 bool cpu__amx_request(void) {
@@ -130,160 +129,119 @@ static void configure(int columns) {
   _tile_loadconfig(&c);
 }
 
-/* A sum is what two tiles hold at the end: 16 tokens x 32 rows of one block, or of its first or
- * second 16 columns where each has a scale. `amx_chunk` is CHUNK sums of one panel in a row. */
-typedef struct amx_chunk {
-  int first, n;      /* sums: block * halves + half */
-  int token, tokens; /* first token, 0 or 16, and how many from there */
-  const uint8_t *b;  /* the expanded panel */
-  float *y;          /* first token's row of the panel */
-} amx_chunk;
-
 typedef struct amx_job {
   const uint8_t *x; /* act_block rows of the tokens */
   size_t x_stride;
   const uint8_t *a; /* tiles of tokens 0..15; those of 16..31 follow a_stride later */
   size_t a_stride;
-  int tokens, blocks;
+  int tokens;
   size_t y_stride;
 } amx_job;
 
-INLINE int halves_of(cpu_kind kind) { return kind == CPU_Q8H ? 2 : 1; }
-
-/* Works out sum i of the chunk in tiles 0 and 1, or 2 and 3 if odd. */
-INLINE void tile_sum(cpu_kind kind, const amx_job *job, const amx_chunk *c, int i, bool odd) {
-  int block = (c->first + i) / halves_of(kind), half = (c->first + i) % halves_of(kind);
-  const uint8_t *a = job->a + (c->token ? job->a_stride : 0) + (size_t)block * A_BLOCK + half * 32;
-  const uint8_t *b = c->b + (size_t)block * B_BLOCK + half * 512;
-  _tile_loadd(6, b, 64);
-  _tile_loadd(7, b + TILE_BYTES, 64);
-  _tile_loadd(4, a, 64);
-  _tile_loadd(5, a + TILE_BYTES, 64);
-  if (odd) {
-    _tile_zero(2);
-    _tile_zero(3);
-    _tile_dpbf16ps(2, 4, 6);
-    _tile_dpbf16ps(3, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-  } else {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(0, 5, 6);
-    _tile_dpbf16ps(1, 5, 7);
+/* y[tokens, 32] += scales times sums[2][16 tokens][16 rows], for token `from` and on. */
+INLINE void add_sums(cpu_kind kind, const amx_job *job, int block, int from, const float *scale,
+                     bool second, const float *sums, float *y) {
+  int tokens = job->tokens - from < 16 ? job->tokens - from : 16;
+  const uint8_t *row = job->x + (size_t)from * job->x_stride + (size_t)block * sizeof(act_block);
+  v16 s0 = v_load(scale + (second ? 32 : 0)), s1 = v_load(scale + (second ? 48 : 16));
+  v16 m0 = v_load(scale + 32), m1 = v_load(scale + 48);
+  y += (size_t)from * job->y_stride;
+  for (int t = 0; t < tokens; t++, y += job->y_stride, row += job->x_stride) {
+    const act_block *x = block_at(row, 0);
+    v16 d = v_set(x->d);
+    v16 y0 = v_fma(v_load(sums + 16 * t), v_mul(s0, d), v_load(y));
+    v16 y1 = v_fma(v_load(sums + 256 + 16 * t), v_mul(s1, d), v_load(y + 16));
+    if (kind == CPU_Q4M) {
+      v16 minus = v_set(x->minus_sum);
+      y0 = v_fma(m0, minus, y0);
+      y1 = v_fma(m1, minus, y1);
+    }
+    v_store(y, y0);
+    v_store(y + 16, y1);
   }
 }
 
-INLINE void store_sum(bool odd, float *out) {
-  if (odd) {
-    _tile_stored(2, out, 64);
-    _tile_stored(3, out + 256, 64);
-  } else {
-    _tile_stored(0, out, 64);
-    _tile_stored(1, out + 256, 64);
-  }
-}
+/* One sum of 16 tokens x 32 rows: of a block, or of its first or second 16 columns. */
+typedef struct amx_sum {
+  int block, token; /* first token: 0 or 16 */
+  bool second;
+  const uint8_t *b; /* of the block, in the expanded panel */
+  float *y;         /* of the panel; NULL: no sum */
+} amx_sum;
 
-/* y += scales times sums, for `tokens` tokens from token t of the chunk on; sums in order. */
-INLINE void add_tokens(cpu_kind kind, const amx_job *job, const amx_chunk *c, int t, int tokens,
-                       const float (*sums)[SUM]) {
-  v16 y0[4], y1[4];
-  float *y = c->y + (size_t)t * job->y_stride;
-  const uint8_t *row = job->x + (size_t)(c->token + t) * job->x_stride;
-  UNROLL for (int j = 0; j < tokens; j++) {
-    y0[j] = v_load(y + (size_t)j * job->y_stride);
-    y1[j] = v_load(y + (size_t)j * job->y_stride + 16);
-  }
-  for (int i = 0; i < c->n; i++) {
-    int block = (c->first + i) / halves_of(kind), half = (c->first + i) % halves_of(kind);
-    const float *scale =
-        (const float *)(const void *)(c->b + (size_t)block * B_BLOCK + 2 * TILE_BYTES);
-    v16 s0 = v_load(scale + half * PANEL), s1 = v_load(scale + half * PANEL + 16);
-    v16 m0 = v_load(scale + 32), m1 = v_load(scale + 48);
-    const float *sum = sums[i] + 16 * t;
-    UNROLL for (int j = 0; j < tokens; j++) {
-      const act_block *x = block_at(row + (size_t)j * job->x_stride, block);
-      v16 d = v_set(x->d);
-      y0[j] = v_fma(v_load(sum + 16 * j), v_mul(s0, d), y0[j]);
-      y1[j] = v_fma(v_load(sum + 256 + 16 * j), v_mul(s1, d), y1[j]);
-      if (kind == CPU_Q4M) {
-        v16 minus = v_set(x->minus_sum);
-        y0[j] = v_fma(m0, minus, y0[j]);
-        y1[j] = v_fma(m1, minus, y1[j]);
-      }
+/* The tiles work out `now` in tiles 0 and 1 (odd: 2 and 3), and then the vectors add up `before`,
+ * which is in the other two. The processor runs both side by side, and each has its own sums: with
+ * the two within one 4 KiB page no load of one is taken for a load of what the other stores. */
+INLINE void amx_sum_and_add(cpu_kind kind, const amx_job *job, bool odd, const amx_sum *now,
+                            const amx_sum *before, float (*sums)[512]) {
+  if (now->y) {
+    const uint8_t *a = job->a + (now->token ? job->a_stride : 0) + (size_t)now->block * A_BLOCK;
+    const uint8_t *b = now->b + (now->second ? 512 : 0);
+    a += now->second ? 32 : 0;
+    if (now->token == 0) { /* else they still hold them */
+      _tile_loadd(6, b, 64);
+      _tile_loadd(7, b + TILE_BYTES, 64);
+    }
+    _tile_loadd(4, a, 64);
+    _tile_loadd(5, a + TILE_BYTES, 64);
+    if (odd) {
+      _tile_zero(2);
+      _tile_zero(3);
+      _tile_dpbf16ps(2, 4, 6);
+      _tile_dpbf16ps(3, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    } else {
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(0, 5, 6);
+      _tile_dpbf16ps(1, 5, 7);
     }
   }
-  UNROLL for (int j = 0; j < tokens; j++) {
-    v_store(y + (size_t)j * job->y_stride, y0[j]);
-    v_store(y + (size_t)j * job->y_stride + 16, y1[j]);
-  }
-}
-
-/* Part i of CHUNK of a chunk's additions: a few of its tokens. */
-INLINE void add_part(cpu_kind kind, const amx_job *job, const amx_chunk *c, int i,
-                     const float (*sums)[SUM]) {
-  enum { TOKENS_OF_PART = 16 / CHUNK };
-  int t = i * TOKENS_OF_PART;
-  if (t + TOKENS_OF_PART <= c->tokens) {
-    add_tokens(kind, job, c, t, TOKENS_OF_PART, sums);
+  if (!before->y) return;
+  float *sum = sums[!odd];
+  if (odd) {
+    _tile_stored(0, sum, 64);
+    _tile_stored(1, sum + 256, 64);
   } else {
-    for (; t < c->tokens; t++) add_tokens(kind, job, c, t, 1, sums);
+    _tile_stored(2, sum, 64);
+    _tile_stored(3, sum + 256, 64);
   }
+  add_sums(kind, job, before->block, before->token,
+           (const float *)(const void *)(before->b + 2 * TILE_BYTES), before->second, sum,
+           before->y);
 }
 
-typedef struct amx_pipe {
-  amx_chunk before; /* its sums are in sums[!turn], or the last of them still in tiles */
-  bool turn, odd;   /* which half of sums, which pair of tiles comes next */
-  float *unstored;  /* where the sum in the other pair of tiles belongs; NULL: none */
-  float (*sums)[CHUNK][SUM]; /* [2] */
-} amx_pipe;
-
-/* The tiles work at one chunk while the vectors add up the one before: the processor runs the two
- * side by side where the program alternates between them. The sum of one pair of tiles is stored
- * only after the next was begun in the other pair, or the tiles would wait for their own latency;
- * and after the loads of the additions, which otherwise are held up as if they depended on it
- * where addresses agree in their last 12 bits. */
-INLINE void pipe_chunk(cpu_kind kind, const amx_job *job, amx_pipe *pipe, const amx_chunk *now) {
-  const float(*sums)[SUM] = (const float(*)[SUM])pipe->sums[!pipe->turn];
-  for (int i = 0; i < now->n; i++) {
-    tile_sum(kind, job, now, i, pipe->odd);
-    if (i > 0) add_part(kind, job, &pipe->before, i, sums);
-    if (pipe->unstored) store_sum(!pipe->odd, pipe->unstored);
-    if (i == 0) add_part(kind, job, &pipe->before, i, sums);
-    pipe->unstored = pipe->sums[pipe->turn][i];
-    pipe->odd = !pipe->odd;
-  }
-  for (int i = now->n; i < CHUNK; i++) add_part(kind, job, &pipe->before, i, sums);
-  pipe->before = *now;
-  pipe->turn = !pipe->turn;
-}
-
-/* count panels times at most 32 tokens, a chunk of columns at a time so that A stays near. */
-INLINE void amx_panels(cpu_kind kind, const amx_job *job, int count, const uint8_t *expanded,
-                       float *y) {
-  _Alignas(4096) float sums[2][CHUNK][SUM];
-  amx_pipe pipe = {.sums = sums};
-  int all = job->blocks * halves_of(kind);
+/* count panels times at most 32 tokens, NEAR_BLOCKS at a time. */
+INLINE void amx_panels(cpu_kind kind, const amx_job *job, int blocks, int count,
+                       const uint8_t *expanded, float *y) {
+  _Alignas(4096) float sums[2][512];
+  amx_sum before = {.y = NULL}, none = before;
+  bool two = job->tokens > 16, odd = false;
   for (int t = 0; t < job->tokens; t++)
     memset(y + (size_t)t * job->y_stride, 0, (size_t)count * PANEL * sizeof(float));
   configure(kind == CPU_Q8H ? 16 : 32);
-  for (int first = 0; first < all; first += CHUNK) {
+  for (int near = 0; near < blocks; near += NEAR_BLOCKS) {
+    int end = blocks - near < NEAR_BLOCKS ? blocks : near + NEAR_BLOCKS;
     for (int p = 0; p < count; p++) {
-      for (int token = 0; token < job->tokens; token += 16) {
-        int left = job->tokens - token;
-        amx_chunk now = {.first = first, .n = all - first < CHUNK ? all - first : CHUNK,
-                         .token = token, .tokens = left < 16 ? left : 16,
-                         .b = expanded + (size_t)p * (size_t)job->blocks * B_BLOCK,
-                         .y = y + (size_t)token * job->y_stride + p * PANEL};
-        pipe_chunk(kind, job, &pipe, &now);
+      const uint8_t *b = expanded + ((size_t)p * (size_t)blocks + (size_t)near) * B_BLOCK;
+      /* of a block: tokens 0 and 16; of a block in halves: the first half's, the second's */
+      int parts = (two ? 2 : 1) * (kind == CPU_Q8H ? 2 : 1);
+      for (int i = 0; i < (end - near) * parts; i++, odd = !odd) {
+        int part = i % parts;
+        amx_sum now = {.block = near + i / parts, .token = two && part % 2 ? 16 : 0,
+                       .second = part >= (two ? 2 : 1), .b = b + (size_t)(i / parts) * B_BLOCK,
+                       .y = y + p * PANEL};
+        if (odd) amx_sum_and_add(kind, job, true, &now, &before, sums);
+        else amx_sum_and_add(kind, job, false, &now, &before, sums);
+        before = now;
       }
     }
   }
-  store_sum(!pipe.odd, pipe.unstored);
-  for (int i = 0; i < CHUNK; i++)
-    add_part(kind, job, &pipe.before, i, (const float(*)[SUM])sums[!pipe.turn]);
+  if (odd) amx_sum_and_add(kind, job, true, &none, &before, sums);
+  else amx_sum_and_add(kind, job, false, &none, &before, sums);
   _tile_release();
 }
 
@@ -294,14 +252,15 @@ static void amx_multiply(const cpu_segment *s, int64_t first, int count, const c
     level_multiply(s, first, count, x, token, tokens, NULL, y, y_stride);
     return;
   }
+  int blocks = (int)(s->source.cols / BLOCK);
   amx_job job = {.x = x->q + (size_t)token * x->q_stride, .x_stride = x->q_stride,
                  .a = x->tiles + (size_t)token / 16 * x->tile_stride, .a_stride = x->tile_stride,
-                 .tokens = tokens, .blocks = (int)(s->source.cols / BLOCK), .y_stride = y_stride};
+                 .tokens = tokens, .y_stride = y_stride};
   switch (s->kind) {
-  case CPU_Q8: amx_panels(CPU_Q8, &job, count, expanded, y); break;
-  case CPU_Q4: amx_panels(CPU_Q4, &job, count, expanded, y); break;
-  case CPU_Q4M: amx_panels(CPU_Q4M, &job, count, expanded, y); break;
-  default: amx_panels(CPU_Q8H, &job, count, expanded, y); break;
+  case CPU_Q8: amx_panels(CPU_Q8, &job, blocks, count, expanded, y); break;
+  case CPU_Q4: amx_panels(CPU_Q4, &job, blocks, count, expanded, y); break;
+  case CPU_Q4M: amx_panels(CPU_Q4M, &job, blocks, count, expanded, y); break;
+  default: amx_panels(CPU_Q8H, &job, blocks, count, expanded, y); break;
   }
 }
 
@@ -309,7 +268,7 @@ const cpu_level cpu__amx = {
     .variant = "amx",
     .name = "amx-bf16, avx512-vnni",
     .k_step = K_STEP,
-    .tile_tokens = 24,
+    .tile_tokens = 64, /* with fewer, expanding the weights costs more than the tiles save */
     .tile_bytes = A_BLOCK,
     .expanded_bytes = B_BLOCK,
     .tile_row = amx_tile_row,
@@ -317,6 +276,7 @@ const cpu_level cpu__amx = {
     .norm = level_norm,
     .quantize = level_quantize,
     .multiply = amx_multiply,
+    .add = level_add,
     .glu = level_glu,
     .rotate = level_rotate,
     .to_half = level_to_half,

@@ -85,12 +85,15 @@ V void v_store_half(uint16_t *p, v16 x) {
 }
 V i16 i_round(v16 x) { return (i16){_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
 V v16 v_from_int(i16 x) { return (v16){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
-V int32_t i_sum(i16 x) {
-  __m256i eight = _mm256_add_epi32(x.a, x.b);
-  __m128i four =
-      _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
-  __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
-  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
+V void sums_of_eights(__m256i a, __m256i b, int32_t *sum_a, int32_t *sum_b) {
+  __m256i pairs = _mm256_hadd_epi32(a, b), fours = _mm256_hadd_epi32(pairs, pairs);
+  __m128i both =
+      _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+  *sum_a = _mm_cvtsi128_si32(both);
+  *sum_b = _mm_extract_epi32(both, 1);
+}
+V void i_sums(i16 x, i16 y, int32_t *sum_x, int32_t *sum_y) {
+  sums_of_eights(_mm256_add_epi32(x.a, x.b), _mm256_add_epi32(y.a, y.b), sum_x, sum_y);
 }
 
 /* q as int16[32] */
@@ -156,6 +159,7 @@ const cpu_level cpu__avx2 = {
     .norm = level_norm,
     .quantize = level_quantize,
     .multiply = level_multiply,
+    .add = level_add,
     .glu = level_glu,
     .rotate = level_rotate,
     .to_half = level_to_half,

@@ -14,6 +14,7 @@ const cpu_level cpu__avx512 = {
     .norm = level_norm,
     .quantize = level_quantize,
     .multiply = level_multiply,
+    .add = level_add,
     .glu = level_glu,
     .rotate = level_rotate,
     .to_half = level_to_half,

@@ -66,7 +66,19 @@ V void v_store_half(uint16_t *p, v16 x) {
 }
 V i16 i_round(v16 x) { return _mm512_cvtps_epi32(x); }
 V v16 v_from_int(i16 x) { return _mm512_cvtepi32_ps(x); }
-V int32_t i_sum(i16 x) { return _mm512_reduce_add_epi32(x); }
+V void sums_of_eights(__m256i a, __m256i b, int32_t *sum_a, int32_t *sum_b) {
+  __m256i pairs = _mm256_hadd_epi32(a, b), fours = _mm256_hadd_epi32(pairs, pairs);
+  __m128i both =
+      _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+  *sum_a = _mm_cvtsi128_si32(both);
+  *sum_b = _mm_extract_epi32(both, 1);
+}
+V __m256i halves_added(i16 x) {
+  return _mm256_add_epi32(_mm512_castsi512_si256(x), _mm512_extracti32x8_epi32(x, 1));
+}
+V void i_sums(i16 x, i16 y, int32_t *sum_x, int32_t *sum_y) {
+  sums_of_eights(halves_added(x), halves_added(y), sum_x, sum_y);
+}
 
 /* int8 high[32], low[32]: the low byte is signed, so the high one is of q + 128. */
 V void store_quants(i16 q0, i16 q1, uint8_t *out) {

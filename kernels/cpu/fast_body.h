@@ -71,10 +71,12 @@ static void level_quantize(const float *x, int n, act_block *out) {
     store_quants(qa, qb, out->q);
     out->most = most;
     out->d = most > FLT_MAX ? NAN /* keeps what has overflowed visible in the result */
-             : most > 1e-30f ? most / ACT_MAX : 0;
-    out->minus[1] = -i_sum(qa);
-    out->minus[2] = -i_sum(qb);
-    out->minus[0] = out->minus[1] + out->minus[2];
+             : most > 1e-30f ? most * (1.0f / ACT_MAX) : 0;
+    int32_t sum_a, sum_b;
+    i_sums(qa, qb, &sum_a, &sum_b);
+    out->minus[0] = -sum_a - sum_b;
+    out->minus[1] = -sum_a;
+    out->minus[2] = -sum_b;
     out->minus_sum = out->d * (float)out->minus[0];
   }
 }
@@ -107,6 +109,12 @@ static void level_glu(const float *gate, const float *up, int n, float *h) {
   if (i < n)
     store_first(h + i, n - i,
                 v_silu_mul(load_first(gate + i, n - i), load_first(up + i, n - i)));
+}
+
+static void level_add(const float *x, int n, float *y) {
+  int i = 0;
+  for (; i + 16 <= n; i += 16) v_store(y + i, v_add(v_load(y + i), v_load(x + i)));
+  for (; i < n; i++) y[i] += x[i];
 }
 
 static void level_rotate(float *head, int dim, const float *turn) {

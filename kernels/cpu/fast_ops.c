@@ -208,10 +208,8 @@ static void finish_store(const product *p, int64_t row, int rows, int token, int
 
 static void finish_add(const product *p, int64_t row, int rows, int token, int tokens,
                        const float *y, size_t stride) {
-  for (int t = 0; t < tokens; t++, y += stride) {
-    float *out = p->out + (size_t)(token + t) * p->out_stride + row;
-    for (int i = 0; i < rows; i++) out[i] += y[i];
-  }
+  for (int t = 0; t < tokens; t++, y += stride)
+    p->self->level->add(y, rows, p->out + (size_t)(token + t) * p->out_stride + row);
 }
 
 /* ---- gate and up ----------------------------------------------------------------------- */
@@ -356,16 +354,18 @@ typedef struct qkv_job {
   float *q;
 } qkv_job;
 
-/* Adds the bias, turns q and k, stores q to the buffer and k and v to the cache. */
+/* Adds the bias, turns q and k, stores q to the buffer and k and v to the cache. An item is a group
+ * of the cache, so that no two threads write to the same lines of it. */
 static void qkv_item(void *arg, int item, int thread) {
   const qkv_job *job = arg;
   const fast *self = job->self;
   const kernels_shape *s = &self->head.shape;
   const fast_cache *c = (const fast_cache *)self->head.cache;
   int dim = s->head_dim, q_width = s->heads * dim, width = q_width + 2 * s->kv_heads * dim;
-  int end = least(self->head.batch.n, (item + 1) * ROW_TOKENS);
+  int before = self->head.batch.kv_len % KEYS, first = item * KEYS - before;
+  int end = least(self->head.batch.n, first + KEYS);
   (void)thread;
-  for (int t = item * ROW_TOKENS; t < end; t++) {
+  for (int t = first < 0 ? 0 : first; t < end; t++) {
     float *y = job->wide + (size_t)t * (size_t)width;
     const float *turn = (const float *)self->turns.data + (size_t)t * (size_t)dim;
     if (job->bias)
@@ -399,7 +399,7 @@ int fast__qkv(kernels *k, int layer, const kernels_buffer *x, const kernels_buff
   if (rc != KERNELS_OK) return rc;
   qkv_job job = {.self = self, .layer = layer, .wide = self->wide.data,
                  .bias = bias ? host__data(bias) : NULL, .q = host__data(q)};
-  pool__run(self->pool, divide_up(n, ROW_TOKENS), qkv_item, &job);
+  pool__run(self->pool, divide_up(k->batch.kv_len % KEYS + n, KEYS), qkv_item, &job);
   return KERNELS_OK;
 }
 

@@ -96,6 +96,11 @@ V int32_t i_sum(i16 a) {
   i4 four = (a.v[0] + a.v[1]) + (a.v[2] + a.v[3]);
   return four[0] + four[1] + four[2] + four[3];
 }
+/* The sums of a's and of b's lanes. */
+V void i_sums(i16 a, i16 b, int32_t *sum_a, int32_t *sum_b) {
+  *sum_a = i_sum(a);
+  *sum_b = i_sum(b);
+}
 /* 2^n for whole n in -126..127 */
 V v16 v_power_of_two(v16 n) {
   EACH n.v[i] = (f4)((__builtin_convertvector(n.v[i], i4) + 127) << 23);
@@ -190,6 +195,7 @@ const cpu_level cpu__portable = {
     .norm = level_norm,
     .quantize = level_quantize,
     .multiply = level_multiply,
+    .add = level_add,
     .glu = level_glu,
     .rotate = level_rotate,
     .to_half = level_to_half,

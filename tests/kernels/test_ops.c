@@ -379,7 +379,7 @@ static void every_type(void **state) {
                   broad = SHAPE(256, 4, 2, 128, 512, 333);
     const kernels_shape *s = wide ? &broad : blocks ? &middle : &narrow;
     for (int round = 0; round < 3; round++) {
-      static const int least[] = {1, 1, 24}, most[] = {8, 48, 128};
+      static const int least[] = {1, 9, 64}, most[] = {8, 63, 128};
       int n = least[round] + toy_below(&r, most[round] - least[round] + 1);
       run_everywhere(&r, s, types[i][0], types[i][1], n, toy_below(&r, 80), toy_below(&r, 2));
     }
