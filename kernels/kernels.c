@@ -261,7 +261,8 @@ int kernels_qkv(kernels *k, int layer, const kernels_buffer *x, const kernels_bu
 
 int kernels_attend(kernels *k, int layer, const kernels_buffer *q, kernels_buffer *a) {
   if (!k || !k->in_step || !in_range(layer, 0, k->shape.layers - 1) ||
-      !buffer_ok(k, q, k->batch.n, q_width(k)) || !buffer_ok(k, a, k->batch.n, q_width(k)) || q == a)
+      !buffer_ok(k, q, k->batch.n, q_width(k)) ||
+      !buffer_ok(k, a, k->batch.n, q_width(k)) || q == a)
     return KERNELS_EINVAL;
   return k->backend->attend(k, layer, q, a);
 }

@@ -49,7 +49,7 @@ typedef struct cpu_acts {
   size_t f_stride;
   uint8_t *q; /* [n] rows of act_block[cols / 32], q_stride bytes apart; only if asked for */
   size_t q_stride;
-  uint8_t *tiles; /* [n / 16, rounded up] of a level's own tiles, tile_stride bytes apart; or NULL */
+  uint8_t *tiles; /* [n / 16, rounded up] the level's own, tile_stride bytes apart; or NULL */
   size_t tile_stride;
 } cpu_acts;
 
@@ -57,7 +57,7 @@ typedef struct cpu_acts {
 
 /* What a panel holds for 32 columns (quantized) or for one column (the rest). Quants are stored
  * unsigned with a zero point, in steps of k_step columns: [step][row of panel][column of step].
- * Nibbles: byte j of pair p has byte j of step 2p in its low and of step 2p + 1 in its high half. */
+ * Nibbles: byte j of pair p holds byte j of step 2p (low half) and of step 2p + 1 (high half). */
 typedef enum cpu_kind {
   CPU_Q8,   /* uint8[1024], zero point 128; half scale[32]: Q8_0 */
   CPU_Q4,   /* nibbles[512], zero point 8; half scale[32]: Q4_0 */

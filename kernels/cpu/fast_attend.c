@@ -134,8 +134,9 @@ static void tree_tile(attend_tile *tile, const attend_job *job, int kv, int row0
     const uint16_t *ks[ATTEND_GROUPS], *vs[ATTEND_GROUPS];
     int count = 0, seen[ATTEND_ROWS];
     for (int g = shared; g < shared + ATTEND_GROUPS && g < groups; g++, count++) {
-      ks[count] = g < full ? k + (size_t)g * group_halves : tail_k + (size_t)(g - full) * group_halves;
-      vs[count] = g < full ? v + (size_t)g * group_halves : tail_v + (size_t)(g - full) * group_halves;
+      size_t at = (size_t)(g < full ? g : g - full) * group_halves;
+      ks[count] = (g < full ? k : tail_k) + at;
+      vs[count] = (g < full ? v : tail_v) + at;
     }
     for (int i = 0; i < n; i++) seen[i] = keys - shared * KEYS;
     self->level->attend(tile, r, n, ks, vs, count, seen);

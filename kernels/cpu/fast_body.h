@@ -55,7 +55,9 @@ static void level_norm(const float *x, const float *norm, int n, float eps, floa
 }
 
 /* 1/d of a block whose largest magnitude this is, 0 where d is 0 or NaN. */
-INLINE float act_inverse(float most) { return most > 1e-30f && most <= FLT_MAX ? ACT_MAX / most : 0; }
+INLINE float act_inverse(float most) {
+  return most > 1e-30f && most <= FLT_MAX ? ACT_MAX / most : 0;
+}
 
 INLINE i16 act_round(v16 x, v16 inverse) {
   v16 scaled = v_mul(x, inverse); /* only a NaN needs the bounds */
@@ -257,8 +259,9 @@ static void level_multiply(const cpu_segment *s, int64_t first, int count, const
   (void)expanded;
   int cols = (int)s->source.cols, blocks = cols / BLOCK;
   const uint8_t *w = s->data + (size_t)first * s->panel_bytes;
-  const uint8_t *q = x->q + (size_t)token * x->q_stride;
-  const float *f = x->f + (size_t)token * x->f_stride;
+  bool quantized = cpu_kind_is_quantized(s->kind);
+  const uint8_t *q = quantized ? x->q + (size_t)token * x->q_stride : NULL;
+  const float *f = quantized ? NULL : x->f + (size_t)token * x->f_stride;
   size_t q_stride = x->q_stride, f_stride = x->f_stride;
   for (int i = 0; i < count; i++, w += s->panel_bytes, y += PANEL) {
     switch (s->kind) {

@@ -11,9 +11,9 @@
 enum {
   MAX_ITEM_PANELS = 8,
   ITEM_TOKENS = 128,             /* tokens of an item of a product */
-  ITEM_TOKENS_EXPANDED = 512,
+  ITEM_TOKENS_EXPANDED = 512,    /* the same where the item's panels are expanded first */
   ROW_TOKENS = 8,                /* tokens of an item of row-wise work */
-  STRIDE_PAD = 16, /* floats: keeps rows of scratch from lying a power of two apart */
+  STRIDE_PAD = 16,               /* floats, so that rows of scratch are no power of two apart */
   ITEM_WEIGHT_BYTES = 256 << 10, /* what an item's panels may take of the second cache */
 };
 
@@ -78,7 +78,8 @@ static int prepare_acts(fast *self, const kernels_weight *weight, const float *x
     job.acts.q_stride = lines * 64;
     if (self->level->tile_tokens > 0 && n >= self->level->tile_tokens) {
       job.acts.tile_stride = cols / BLOCK * self->level->tile_bytes;
-      rc = fast__scratch_grow(&self->tiles, host__mul((size_t)divide_up(n, 16), job.acts.tile_stride));
+      size_t tiles = (size_t)divide_up(n, 16);
+      rc = fast__scratch_grow(&self->tiles, host__mul(tiles, job.acts.tile_stride));
       if (rc != KERNELS_OK) return rc;
       job.acts.tiles = self->tiles.data;
     }
@@ -167,7 +168,6 @@ static void product_item(void *arg, int item, int thread) {
   }
 }
 
-/* Tokens of an item: more where its panels have to be expanded first. */
 static int tokens_of_item(const cpu_acts *x) {
   return x->tiles ? ITEM_TOKENS_EXPANDED : ITEM_TOKENS;
 }
@@ -311,7 +311,8 @@ int fast__gate_up(kernels *k, const kernels_buffer *x, const kernels_buffer *nor
 
 static void turns_item(void *arg, int item, int thread) {
   fast *self = arg;
-  int half = self->head.shape.head_dim / 2, end = least(self->head.batch.n, (item + 1) * ROW_TOKENS);
+  int half = self->head.shape.head_dim / 2;
+  int end = least(self->head.batch.n, (item + 1) * ROW_TOKENS);
   (void)thread;
   for (int t = item * ROW_TOKENS; t < end; t++) {
     float *turn = (float *)self->turns.data + 2 * (size_t)half * (size_t)t;
@@ -408,7 +409,8 @@ int fast__project(kernels *k, const kernels_buffer *y, const kernels_weight *w, 
   cpu_acts acts;
   int rc = prepare_acts(self, w, host__data(y), NULL, NULL, k->batch.n, &acts);
   if (rc != KERNELS_OK) return rc;
-  return run_product(self, w, &acts, k->batch.n, finish_add, host__data(x), (size_t)k->shape.hidden);
+  return run_product(self, w, &acts, k->batch.n, finish_add, host__data(x),
+                     (size_t)k->shape.hidden);
 }
 
 static void top_k_item(void *arg, int i, int thread) {

@@ -75,7 +75,7 @@ V float v_most(v16 a) {
   return most;
 }
 V float v_first(v16 a) { return a.v[0][0]; }
-/* To the nearest integer, ties to even, for |a| < 2^22: 1.5 * 2^23 leaves no bits for a fraction. */
+/* To the nearest integer, ties to even; |a| < 2^22: 1.5 * 2^23 leaves no bits for a fraction. */
 V v16 v_round(v16 a) {
   EACH a.v[i] = (a.v[i] + 0x1.8p23f) - 0x1.8p23f;
   return a;

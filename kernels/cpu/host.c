@@ -1,5 +1,5 @@
 /* host.c - see host.h. Memory comes from mmap: zeroed and untouched until used, so a generous
- * bound (the logits of a whole batch) costs nothing, and large weights may get huge pages. */
+ * bound (the logits of a whole batch, a long context) costs nothing. */
 #include "kernels/cpu/host.h"
 
 #include <stdlib.h>
@@ -33,15 +33,17 @@ void *host__alloc(size_t bytes) {
     return p;
   }
   void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) return NULL;
-  madvise(p, bytes, MADV_HUGEPAGE); /* advice: what it answers does not matter */
-  return p;
+  return p == MAP_FAILED ? NULL : p;
 }
 
 void host__free(void *p, size_t bytes) {
   if (!p) return;
   if (is_mapped(bytes)) munmap(p, bytes);
   else free(p);
+}
+
+void host__want_huge_pages(void *p, size_t bytes) {
+  if (is_mapped(bytes)) madvise(p, bytes, MADV_HUGEPAGE); /* whatever it answers */
 }
 
 /* ---- buffers --------------------------------------------------------------------------- */
@@ -77,9 +79,20 @@ size_t host__row_bytes(const kernels_matrix *m) {
 
 /* ---- results --------------------------------------------------------------------------- */
 
+enum { RUN = 32 };
+
+static bool any_above(const float *x, float bound) {
+  int any = 0;
+  for (int j = 0; j < RUN; j++) any |= x[j] > bound;
+  return any != 0;
+}
+
 void host__top_k(const float *logits, int n, int k, int32_t *ids, float *values) {
   int have = 0;
   for (int i = 0; i < n; i++) {
+    /* Most runs of logits hold none that is good enough; that is quickly seen. */
+    for (; have == k && i + RUN <= n && !any_above(logits + i, values[k - 1]); i += RUN) {}
+    if (i == n) break;
     float v = logits[i] == logits[i] ? logits[i] : -__builtin_inff();
     if (have == k && !(v > values[k - 1])) continue;
     int at = have < k ? have++ : k - 1;

@@ -10,6 +10,8 @@
  * no-op. */
 void *host__alloc(size_t bytes);
 void host__free(void *p, size_t bytes);
+/* For what is soon filled and then read over and over: fewer and larger pages. */
+void host__want_huge_pages(void *p, size_t bytes);
 size_t host__mul(size_t a, size_t b); /* a * b, or SIZE_MAX where that does not fit */
 size_t host__add(size_t a, size_t b);
 

@@ -181,6 +181,7 @@ int cpu__weight_pack(cpu_weight *w, int k_step, pool *p) {
     if (s->data) continue;
     s->data = host__alloc(s->bytes);
     if (!s->data) return KERNELS_ENOMEM;
+    host__want_huge_pages(s->data, s->bytes);
     pack_job job = {.segment = s, .k_step = k_step};
     pool__run(p, (int)s->panels, pack_panel, &job);
   }

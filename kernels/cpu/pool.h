@@ -8,8 +8,6 @@
 
 typedef struct pool pool;
 
-enum { POOL_MAX_ITEMS = 1 << 24 };
-
 /* NULL if memory or threads ran out. threads >= 1 counts the caller. */
 pool *pool__new(int threads);
 void pool__delete(pool *p); /* NULL is a no-op */
@@ -17,7 +15,7 @@ int pool__threads(const pool *p);
 /* How many threads "all" means: the cores that this process may run on. */
 int pool__cores(void);
 
-/* items < POOL_MAX_ITEMS. One caller at a time. */
+/* One caller at a time. */
 void pool__run(pool *p, int items, void (*work)(void *arg, int item, int thread), void *arg);
 
 #endif

@@ -159,7 +159,8 @@ static int reference_cache_new(kernels *k, int tokens, kernels_cache **out) {
   reference_cache *c = calloc(1, sizeof *c);
   if (!c) return KERNELS_ENOMEM;
   c->width = (size_t)k->shape.kv_heads * (size_t)k->shape.head_dim;
-  c->bytes = host__mul(host__mul((size_t)k->shape.layers, (size_t)tokens), c->width * sizeof(float));
+  c->bytes = host__mul(host__mul((size_t)k->shape.layers, (size_t)tokens),
+                       c->width * sizeof(float));
   c->k = host__alloc(c->bytes);
   c->v = host__alloc(c->bytes);
   if (!c->k || !c->v) {

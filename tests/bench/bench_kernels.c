@@ -4,8 +4,8 @@
  *                 [--profile] [--cpu-time]
  *
  * Prints one line for prefill, one for decoding after it, and one for every number of tokens of a
- * step: the best and the median of a few runs in milliseconds. --cpu-time: one thread, and its processor
- * time, for a machine that others use too. The shape "mini" is the embedded
+ * step: the best and the median of a few runs in milliseconds. --cpu-time: one thread, and its
+ * processor time, for a machine that others use too. The shape "mini" is the embedded
  * model's. The words of the lines are those of peer_llamacpp.c, so that cpu_peer.sh can pair
  * them. */
 #include "tests/kernels/toy.h"
@@ -99,7 +99,8 @@ int main(int argc, char **argv) {
                             .rope_theta = 1e6f, .rms_eps = 1e-6f};
   kernels_type type = KERNELS_F32;
   for (int i = 0; i < 64; i++)
-    if (kernels_type_name((kernels_type)i) && !strcmp(kernels_type_name((kernels_type)i), type_name))
+    if (kernels_type_name((kernels_type)i) &&
+        !strcmp(kernels_type_name((kernels_type)i), type_name))
       type = (kernels_type)i;
   if (context < 1 || context > 1024) return fprintf(stderr, "--context 1..1024\n"), 2;
   toy_random random = {1};

@@ -17,7 +17,9 @@ static uint64_t seed;
 
 /* ---- naive ----------------------------------------------------------------------------- */
 
-static double *doubles(size_t n) { return memset(toy_alloc(n * sizeof(double)), 0, n * sizeof(double)); }
+static double *doubles(size_t n) {
+  return memset(toy_alloc(n * sizeof(double)), 0, n * sizeof(double));
+}
 
 /* y[n, rows of all parts] = W x */
 static double *naive_product(const kernels_matrix *parts, int n_parts, const double *x, int n) {
@@ -62,7 +64,8 @@ static void naive_rotate(double *head, int dim, int pos, double theta) {
 }
 
 /* All keys and values of one layer so far: kv[slot][k then v]. */
-static double *naive_qkv(const toy_model *m, const float *x, const int32_t *pos, int n, double *kv) {
+static double *naive_qkv(const toy_model *m, const float *x, const int32_t *pos, int n,
+                         double *kv) {
   const kernels_shape *s = &m->shape;
   const toy_layer *l = &m->layers[0];
   int q = s->heads * s->head_dim, k = s->kv_heads * s->head_dim, all = q + 2 * k;
@@ -132,7 +135,8 @@ static void check(const char *backend, const char *what, const float *got, const
     printf("%-14s %-8s nmse %.2g worst %.2g\n", backend, what, error / square,
            worst / sqrt(square / (double)n));
   if (error > bound * square || worst > 300 * sqrt(bound * square / (double)n))
-    fail_msg("%s: %s: error %g of square %g, worst %g of %zu", backend, what, error, square, worst, n);
+    fail_msg("%s: %s: error %g of square %g, worst %g of %zu", backend, what, error, square, worst,
+             n);
 }
 
 /* A NaN that no arithmetic makes. */
@@ -463,6 +467,43 @@ static void extreme_activations(void **state) {
   toy_model_free(&m);
 }
 
+/* Rows of the head that are equal give equal logits: the smaller id comes first. */
+static void ties(void **state) {
+  (void)state;
+  enum { VOCAB = 200, EQUAL = 60 };
+  kernels_shape s = SHAPE(64, 2, 1, 64, 64, VOCAB);
+  toy_random r = {seed + 4};
+  toy_model m = toy_model_new(&r, &s, KERNELS_F32, KERNELS_F32);
+  float *rows = (float *)(uintptr_t)m.embedding.data;
+  for (int i = 0; i < EQUAL; i++)
+    memcpy(rows + 64 * (1 + toy_below(&r, VOCAB - 1)), rows, 64 * sizeof *rows);
+  for (int i = 0; i < BACKENDS; i++) {
+    toy_device d;
+    if (!toy_device_open(&d, &m, backends[i], 2, 4, 4)) continue;
+    int32_t ids[] = {0, 1}, pos[] = {0, 1}, out[] = {0, 1};
+    kernels_batch b = {.n = 2, .ids = ids, .pos = pos, .n_out = 2, .out = out,
+                       .top_k = KERNELS_TOP_K_MAX, .want_logits = true};
+    kernels_buffer *x = toy_upload(d.k, rows, 2 * 64); /* row 0 is likest to itself */
+    TOY_MUST(kernels_begin(d.k, d.cache, &b));
+    TOY_MUST(kernels_head(d.k, x, d.final_norm, d.embedding));
+    kernels_result result;
+    TOY_MUST(kernels_end(d.k, &result));
+    for (int row = 0; row < 2; row++)
+      for (int j = 1; j < KERNELS_TOP_K_MAX; j++) {
+        int at = row * KERNELS_TOP_K_MAX + j;
+        float before = result.top_logits[at - 1], now = result.top_logits[at];
+        assert_true(before > now || (before == now && result.top_ids[at - 1] < result.top_ids[at]));
+      }
+    int equal = 0;
+    for (int j = 0; j < KERNELS_TOP_K_MAX; j++)
+      equal += result.top_logits[j] == result.logits[0];
+    assert_true(equal > 1);
+    kernels_buffer_free(d.k, x);
+    toy_device_close(&d);
+  }
+  toy_model_free(&m);
+}
+
 int main(void) {
   seed = toy_seed();
   const struct CMUnitTest tests[] = {
@@ -470,6 +511,7 @@ int main(void) {
       cmocka_unit_test(key_boundaries),
       cmocka_unit_test(model_table),
       cmocka_unit_test(extreme_activations),
+      cmocka_unit_test(ties),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

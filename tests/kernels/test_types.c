@@ -54,7 +54,9 @@ static void matrix_bytes(void **state) {
 }
 
 /* Same number; any NaN equals any. */
-static bool same(float a, float b) { return (isnan(a) && isnan(b)) || (a == b && signbit(a) == signbit(b)); }
+static bool same(float a, float b) {
+  return (isnan(a) && isnan(b)) || (a == b && signbit(a) == signbit(b));
+}
 
 /* What 1 sign, e exponent and m mantissa bits mean, by the definition. */
 static float decode(uint32_t bits, int e, int m) {
@@ -126,7 +128,8 @@ static void pack_q4_k(toy_random *r, uint8_t *p, double *want) {
     for (int i = 0; i < 32; i++) {
       int q = toy_below(r, 16);
       set_bits(p + 16, 8 * (32 * (j / 2) + i) + 4 * (j % 2), 4, q);
-      want[32 * j + i] = (double)decode(d, 5, 10) * scale * q - (double)decode(dmin, 5, 10) * minimum;
+      want[32 * j + i] =
+          (double)decode(d, 5, 10) * scale * q - (double)decode(dmin, 5, 10) * minimum;
     }
   }
 }
