@@ -43,9 +43,10 @@ static int load_layer(kernels *k, const kernels_shape *s, const model_layer *fro
   if ((rc = kernels_buffer_new(k, from->attn_norm, (size_t)s->hidden, &to->attn_norm)) ||
       (rc = kernels_buffer_new(k, from->qkv_bias, qkv_rows, &to->qkv_bias)) ||
       (rc = kernels_buffer_new(k, from->mlp_norm, (size_t)s->hidden, &to->mlp_norm)) ||
-      (rc = kernels_weight_load(k, qkv, 3, &to->qkv)) || (rc = kernels_weight_load(k, &from->o, 1, &to->o)) ||
-      (rc = kernels_weight_load(k, gate_up, 2, &to->gate_up)) ||
-      (rc = kernels_weight_load(k, &from->down, 1, &to->down)))
+      (rc = kernels_weight_load(k, KERNELS_QKV, qkv, 3, &to->qkv)) ||
+      (rc = kernels_weight_load(k, KERNELS_PROJECT, &from->o, 1, &to->o)) ||
+      (rc = kernels_weight_load(k, KERNELS_GATE_UP, gate_up, 2, &to->gate_up)) ||
+      (rc = kernels_weight_load(k, KERNELS_PROJECT, &from->down, 1, &to->down)))
     return rc;
   return KERNELS_OK;
 }
@@ -76,8 +77,8 @@ int forward_new(forward **out, const model *m, kernels *k,
   f->layers = calloc((size_t)f->n_layers, sizeof *f->layers);
   int rc = f->layers == NULL ? KERNELS_ENOMEM : KERNELS_OK;
   if (rc == KERNELS_OK) rc = load_activations(f, &m->shape);
-  if (rc == KERNELS_OK) rc = kernels_weight_load(k, &m->embedding, 1, &f->embedding);
-  if (rc == KERNELS_OK && !m->tied) rc = kernels_weight_load(k, &m->head, 1, &f->head);
+  if (rc == KERNELS_OK) rc = kernels_weight_load(k, KERNELS_TABLE, &m->embedding, 1, &f->embedding);
+  if (rc == KERNELS_OK && !m->tied) rc = kernels_weight_load(k, KERNELS_TABLE, &m->head, 1, &f->head);
   if (rc == KERNELS_OK)
     rc = kernels_buffer_new(k, m->final_norm, (size_t)m->shape.hidden, &f->final_norm);
   for (int i = 0; rc == KERNELS_OK && i < f->n_layers; i++) {
@@ -122,13 +123,15 @@ void forward_delete(forward *f) {
 
 static int issue_ops(forward *f, bool with_head) {
   kernels *k = f->k;
-  int rc = kernels_embed(k, f->embedding, f->x);
+  int rc = kernels_embed(k, f->embedding, f->x, f->layers[0].attn_norm);
   for (int i = 0; rc == KERNELS_OK && i < f->n_layers; i++) {
     const forward_layer *l = &f->layers[i];
+    const kernels_buffer *after = i + 1 < f->n_layers ? l[1].attn_norm : f->final_norm;
     if ((rc = kernels_qkv(k, i, f->x, l->attn_norm, l->qkv, l->qkv_bias, f->q)) ||
-        (rc = kernels_attend(k, i, f->q, f->a)) || (rc = kernels_project(k, f->a, l->o, f->x)) ||
+        (rc = kernels_attend(k, i, f->q, f->a)) ||
+        (rc = kernels_project(k, f->a, l->o, f->x, l->mlp_norm)) ||
         (rc = kernels_gate_up(k, f->x, l->mlp_norm, l->gate_up, f->h)) ||
-        (rc = kernels_project(k, f->h, l->down, f->x)))
+        (rc = kernels_project(k, f->h, l->down, f->x, after)))
       break;
   }
   if (rc == KERNELS_OK && with_head)

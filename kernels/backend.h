@@ -27,7 +27,8 @@ struct kernels {
 
 struct kernels_weight {
   const kernels *owner; /* owner is filled by kernels.c in all three */
-  int64_t rows, cols;   /* filled by kernels.c */
+  kernels_role role;    /* filled by kernels.c, as rows and cols */
+  int64_t rows, cols;
 };
 
 struct kernels_buffer {
@@ -45,23 +46,30 @@ struct kernels_cache {
  * need not copy it: kernels.c does after success. */
 struct kernels_backend {
   const char *name;
+  int exact_rows; /* 0: as many as max_batch */
   int (*open)(kernels **out, const char *variant, const kernels *model, char *err, size_t errlen);
   void (*close)(kernels *k);
-  int (*weight_load)(kernels *k, const kernels_matrix *parts, int n_parts, int64_t rows,
-                     kernels_weight **out);
+  void (*memory)(kernels *k, size_t *available, size_t *total); /* NULL: host memory */
+  int (*weight_load)(kernels *k, kernels_role role, const kernels_matrix *parts, int n_parts,
+                     int64_t rows, kernels_weight **out);
+  /* NULL: as many as the parts have */
+  int64_t (*weight_bytes)(kernels *k, kernels_role role, const kernels_matrix *parts, int n_parts);
   void (*weight_free)(kernels *k, kernels_weight *w);
   int (*buffer_new)(kernels *k, const float *data, size_t count, kernels_buffer **out);
   int (*buffer_read)(kernels *k, const kernels_buffer *b, float *out, size_t count);
   void (*buffer_free)(kernels *k, kernels_buffer *b);
+  int cache_element_bytes;
   int (*cache_new)(kernels *k, int tokens, kernels_cache **out);
   void (*cache_free)(kernels *k, kernels_cache *c);
   int (*cache_move)(kernels *k, kernels_cache *c, const int32_t *from, int n, int to);
   int (*begin)(kernels *k); /* cache and batch are in the head */
-  int (*embed)(kernels *k, const kernels_weight *table, kernels_buffer *x);
+  int (*embed)(kernels *k, const kernels_weight *table, kernels_buffer *x,
+               const kernels_buffer *next);
   int (*qkv)(kernels *k, int layer, const kernels_buffer *x, const kernels_buffer *norm,
              const kernels_weight *w, const kernels_buffer *bias, kernels_buffer *q);
   int (*attend)(kernels *k, int layer, const kernels_buffer *q, kernels_buffer *a);
-  int (*project)(kernels *k, const kernels_buffer *y, const kernels_weight *w, kernels_buffer *x);
+  int (*project)(kernels *k, const kernels_buffer *y, const kernels_weight *w, kernels_buffer *x,
+                 const kernels_buffer *next);
   int (*gate_up)(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
                  const kernels_weight *w, kernels_buffer *h);
   int (*head)(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
@@ -80,5 +88,8 @@ void kernels__q4_k_scale(const uint8_t packed[12], int j, int *scale, int *minim
 
 extern const kernels_backend kernels__cpu_reference;
 extern const kernels_backend kernels__cpu;
+#ifdef FIMD_CUDA
+extern const kernels_backend kernels__cuda;
+#endif
 
 #endif

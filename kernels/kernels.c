@@ -15,12 +15,17 @@ enum {
   MAX_LAYERS = 1 << 12,
   MAX_WIDTH = 1 << 20, /* hidden, intermediate, heads * head_dim */
   MAX_VOCAB = 1 << 24,
-  MAX_PARTS = 16,
   MAX_THREADS = 1 << 10,
   MAX_CACHE = 1 << 24, /* tokens */
 };
 
-static const kernels_backend *const backends[] = {&kernels__cpu_reference, &kernels__cpu};
+static const kernels_backend *const backends[] = {
+    &kernels__cpu_reference,
+    &kernels__cpu,
+#ifdef FIMD_CUDA
+    &kernels__cuda,
+#endif
+};
 
 const char *kernels_strstatus(int status) {
   switch (status) {
@@ -96,7 +101,8 @@ int kernels_open(kernels **out, const char *backend, const kernels_shape *shape,
   head.backend = find_backend(backend, &variant);
   if (!head.backend) {
     if (strncmp(backend, "cuda", 4) == 0)
-      kernels__error(err, errlen, "this build has no CUDA backend");
+      kernels__error(err, errlen,
+                     "this build has no CUDA backend (no CUDA compiler was found when it was made)");
     else
       kernels__error(err, errlen, "there is no backend named \"%s\"", backend);
     return KERNELS_EUNSUPPORTED;
@@ -120,28 +126,66 @@ void kernels_close(kernels *k) {
 const char *kernels_description(const kernels *k) { return k ? k->description : ""; }
 int kernels_max_batch(const kernels *k) { return k ? k->options.max_batch : 0; }
 
+int kernels_exact_rows(const kernels *k) {
+  if (!k) return 0;
+  int rows = k->backend->exact_rows;
+  return rows > 0 && rows < k->options.max_batch ? rows : k->options.max_batch;
+}
+
+void kernels_memory(kernels *k, size_t *available, size_t *total) {
+  *available = *total = 0;
+  if (k && k->backend->memory) k->backend->memory(k, available, total);
+}
+
 /* ---- weights, buffers, caches ---------------------------------------------------------- */
 
-int kernels_weight_load(kernels *k, const kernels_matrix *parts, int n_parts,
+static int q_width(const kernels *k) { return k->shape.heads * k->shape.head_dim; }
+static int kv_width(const kernels *k) { return k->shape.kv_heads * k->shape.head_dim; }
+
+/* The rows of all parts, or -1 if they are not what the role takes. */
+static int64_t part_rows(const kernels *k, kernels_role role, const kernels_matrix *parts,
+                         int n_parts) {
+  if (!k || !parts) return -1;
+  int64_t want[3] = {0}, rows = 0;
+  int n = 1;
+  switch (role) {
+  case KERNELS_TABLE: want[0] = k->shape.vocab; break;
+  case KERNELS_PROJECT: want[0] = k->shape.hidden; break;
+  case KERNELS_QKV: n = 3, want[0] = q_width(k), want[1] = want[2] = kv_width(k); break;
+  case KERNELS_GATE_UP: n = 2, want[0] = want[1] = k->shape.intermediate; break;
+  default: return -1;
+  }
+  if (n != n_parts) return -1;
+  for (int i = 0; i < n_parts; i++) {
+    const kernels_matrix *p = &parts[i];
+    if (!p->data || p->rows != want[i] || p->cols < 1 || p->cols != parts[0].cols) return -1;
+    if (p->cols > MAX_WIDTH || kernels_matrix_bytes(p) < 0) return -1;
+    rows += p->rows;
+  }
+  return rows;
+}
+
+int kernels_weight_load(kernels *k, kernels_role role, const kernels_matrix *parts, int n_parts,
                         kernels_weight **out) {
   if (!out) return KERNELS_EINVAL;
   *out = NULL;
-  if (!k || !parts || !in_range(n_parts, 1, MAX_PARTS)) return KERNELS_EINVAL;
-  int64_t rows = 0;
-  for (int i = 0; i < n_parts; i++) {
-    const kernels_matrix *p = &parts[i];
-    if (!p->data || p->rows < 1 || p->cols < 1 || p->cols != parts[0].cols) return KERNELS_EINVAL;
-    if (p->cols > MAX_WIDTH || p->rows > MAX_VOCAB || kernels_matrix_bytes(p) < 0)
-      return KERNELS_EINVAL;
-    rows += p->rows;
-  }
-  if (rows > MAX_VOCAB) return KERNELS_EINVAL;
+  int64_t rows = part_rows(k, role, parts, n_parts);
+  if (rows < 0) return KERNELS_EINVAL;
   kernels_weight *w = NULL;
-  int rc = k->backend->weight_load(k, parts, n_parts, rows, &w);
+  int rc = k->backend->weight_load(k, role, parts, n_parts, rows, &w);
   if (rc != KERNELS_OK) return rc;
-  *w = (kernels_weight){.owner = k, .rows = rows, .cols = parts[0].cols};
+  *w = (kernels_weight){.owner = k, .role = role, .rows = rows, .cols = parts[0].cols};
   *out = w;
   return KERNELS_OK;
+}
+
+int64_t kernels_weight_bytes(kernels *k, kernels_role role, const kernels_matrix *parts,
+                             int n_parts) {
+  if (part_rows(k, role, parts, n_parts) < 0) return -1;
+  if (k->backend->weight_bytes) return k->backend->weight_bytes(k, role, parts, n_parts);
+  int64_t bytes = 0;
+  for (int i = 0; i < n_parts; i++) bytes += kernels_matrix_bytes(&parts[i]);
+  return bytes;
 }
 
 void kernels_weight_free(kernels *k, kernels_weight *w) {
@@ -179,6 +223,11 @@ int kernels_cache_new(kernels *k, int tokens, kernels_cache **out) {
   *c = (kernels_cache){.owner = k, .tokens = tokens};
   *out = c;
   return KERNELS_OK;
+}
+
+int64_t kernels_cache_bytes(const kernels *k, int tokens) {
+  if (!k || !in_range(tokens, 1, MAX_CACHE)) return -1;
+  return (int64_t)2 * k->shape.layers * kv_width(k) * tokens * k->backend->cache_element_bytes;
 }
 
 void kernels_cache_free(kernels *k, kernels_cache *c) {
@@ -229,8 +278,8 @@ int kernels_begin(kernels *k, kernels_cache *c, const kernels_batch *batch) {
   return rc;
 }
 
-static bool weight_ok(const kernels *k, const kernels_weight *w, int64_t rows, int64_t cols) {
-  return w && w->owner == k && w->rows == rows && w->cols == cols;
+static bool weight_ok(const kernels *k, const kernels_weight *w, kernels_role role, int64_t cols) {
+  return w && w->owner == k && w->role == role && w->cols == cols;
 }
 
 /* At least n rows of `width` floats. */
@@ -238,21 +287,23 @@ static bool buffer_ok(const kernels *k, const kernels_buffer *b, int n, int widt
   return b && b->owner == k && b->count >= (size_t)n * (size_t)width;
 }
 
-static int q_width(const kernels *k) { return k->shape.heads * k->shape.head_dim; }
-static int kv_width(const kernels *k) { return k->shape.kv_heads * k->shape.head_dim; }
+static bool next_ok(const kernels *k, const kernels_buffer *next) {
+  return !next || buffer_ok(k, next, 1, k->shape.hidden);
+}
 
-int kernels_embed(kernels *k, const kernels_weight *table, kernels_buffer *x) {
-  if (!k || !k->in_step || !weight_ok(k, table, k->shape.vocab, k->shape.hidden) ||
-      !buffer_ok(k, x, k->batch.n, k->shape.hidden))
+int kernels_embed(kernels *k, const kernels_weight *table, kernels_buffer *x,
+                  const kernels_buffer *next) {
+  if (!k || !k->in_step || !weight_ok(k, table, KERNELS_TABLE, k->shape.hidden) ||
+      !buffer_ok(k, x, k->batch.n, k->shape.hidden) || !next_ok(k, next) || x == next)
     return KERNELS_EINVAL;
-  return k->backend->embed(k, table, x);
+  return k->backend->embed(k, table, x, next);
 }
 
 int kernels_qkv(kernels *k, int layer, const kernels_buffer *x, const kernels_buffer *norm,
                 const kernels_weight *w, const kernels_buffer *bias, kernels_buffer *q) {
   if (!k || !k->in_step || !in_range(layer, 0, k->shape.layers - 1)) return KERNELS_EINVAL;
   int rows = q_width(k) + 2 * kv_width(k), hidden = k->shape.hidden, n = k->batch.n;
-  if (!weight_ok(k, w, rows, hidden) || !buffer_ok(k, x, n, hidden) ||
+  if (!weight_ok(k, w, KERNELS_QKV, hidden) || !buffer_ok(k, x, n, hidden) ||
       !buffer_ok(k, norm, 1, hidden) || (bias && !buffer_ok(k, bias, 1, rows)) ||
       !buffer_ok(k, q, n, q_width(k)) || q == x)
     return KERNELS_EINVAL;
@@ -268,19 +319,19 @@ int kernels_attend(kernels *k, int layer, const kernels_buffer *q, kernels_buffe
 }
 
 int kernels_project(kernels *k, const kernels_buffer *y, const kernels_weight *w,
-                    kernels_buffer *x) {
-  if (!k || !k->in_step || !w || !weight_ok(k, w, k->shape.hidden, w->cols) ||
+                    kernels_buffer *x, const kernels_buffer *next) {
+  if (!k || !k->in_step || !w || !weight_ok(k, w, KERNELS_PROJECT, w->cols) ||
       !buffer_ok(k, y, k->batch.n, (int)w->cols) || !buffer_ok(k, x, k->batch.n, k->shape.hidden) ||
-      y == x)
+      y == x || !next_ok(k, next) || x == next)
     return KERNELS_EINVAL;
-  return k->backend->project(k, y, w, x);
+  return k->backend->project(k, y, w, x, next);
 }
 
 int kernels_gate_up(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
                     const kernels_weight *w, kernels_buffer *h) {
   if (!k || !k->in_step) return KERNELS_EINVAL;
   int hidden = k->shape.hidden, inter = k->shape.intermediate, n = k->batch.n;
-  if (!weight_ok(k, w, 2 * (int64_t)inter, hidden) || !buffer_ok(k, x, n, hidden) ||
+  if (!weight_ok(k, w, KERNELS_GATE_UP, hidden) || !buffer_ok(k, x, n, hidden) ||
       !buffer_ok(k, norm, 1, hidden) || !buffer_ok(k, h, n, inter) || h == x)
     return KERNELS_EINVAL;
   return k->backend->gate_up(k, x, norm, w, h);
@@ -288,7 +339,7 @@ int kernels_gate_up(kernels *k, const kernels_buffer *x, const kernels_buffer *n
 
 int kernels_head(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
                  const kernels_weight *w) {
-  if (!k || !k->in_step || !weight_ok(k, w, k->shape.vocab, k->shape.hidden) ||
+  if (!k || !k->in_step || !weight_ok(k, w, KERNELS_TABLE, k->shape.hidden) ||
       !buffer_ok(k, x, k->batch.n, k->shape.hidden) || !buffer_ok(k, norm, 1, k->shape.hidden))
     return KERNELS_EINVAL;
   if (k->batch.n_out == 0) return KERNELS_OK;

@@ -7,8 +7,9 @@
  *
  * Exactness contract. Within one backend the outputs for a row depend only on that row's own
  * inputs (its token, position and what it attends to), bit for bit: not on how many other
- * rows share the batch, nor on where in the batch it stands. A row computed while prefilling
- * in a batch of 512 equals the same row computed alone. Tests compare with memcmp.
+ * rows share the batch, nor on where in the batch it stands, in all batches of up to
+ * kernels_exact_rows. So a drafted row equals the same row computed alone. Larger batches
+ * (prefill on a GPU) may add up in another order. Tests compare with memcmp.
  *
  * Threads: a `kernels` is used by one thread at a time. It may own worker threads.
  * Errors: every function that can fail returns 0 or a negative kernels_status; after a
@@ -88,9 +89,10 @@ typedef struct kernels_buffer kernels_buffer; /* floats where the backend comput
 typedef struct kernels_cache kernels_cache;   /* keys and values of all layers */
 
 typedef struct kernels_options {
-  int threads;   /* CPU worker threads; 0: the cores this process may use */
-  int max_batch; /* the most tokens a step will hold; 0: 512 */
-  int max_out;   /* the most rows of logits a step will ask for; 0: max_batch */
+  int threads;         /* CPU worker threads; 0: the cores this process may use */
+  int max_batch;       /* the most tokens a step will hold; 0: 512 */
+  int max_out;         /* the most rows of logits a step will ask for; 0: max_batch */
+  size_t memory_limit; /* bytes of device memory to take at most; 0: what is free */
 } kernels_options;
 
 /* Opens a backend by name for a model shape: "cpu-reference" (plain fp32, the judge), "cpu"
@@ -106,11 +108,28 @@ void kernels_close(kernels *k);
  * close. */
 const char *kernels_description(const kernels *k);
 int kernels_max_batch(const kernels *k);
+/* The rows of the largest batch that the exactness contract holds for. */
+int kernels_exact_rows(const kernels *k);
 
-/* Takes `parts` stacked by rows (equal cols, types may differ) into the backend's layout.
- * Backends may keep borrowing parts[i].data: it must outlive the weight. */
-int kernels_weight_load(kernels *k, const kernels_matrix *parts, int n_parts,
+/* Bytes of device memory that may still be taken (the limit of the options counted in), and of
+ * the whole device. Both 0 where the backend computes in host memory. */
+void kernels_memory(kernels *k, size_t *available, size_t *total);
+
+/* What a weight is for: a backend may order its rows for the op. */
+typedef enum kernels_role {
+  KERNELS_TABLE,   /* one part, [vocab, hidden]: kernels_embed and kernels_head */
+  KERNELS_QKV,     /* three parts: q, k, v */
+  KERNELS_PROJECT, /* one part */
+  KERNELS_GATE_UP, /* two parts: gate, up */
+} kernels_role;
+
+/* Takes the parts (equal cols, types may differ) into the backend's layout. Backends may keep
+ * borrowing parts[i].data: it must outlive the weight. */
+int kernels_weight_load(kernels *k, kernels_role role, const kernels_matrix *parts, int n_parts,
                         kernels_weight **out);
+/* Bytes that kernels_weight_load would take, or -1 if it would refuse the parts. */
+int64_t kernels_weight_bytes(kernels *k, kernels_role role, const kernels_matrix *parts,
+                             int n_parts);
 void kernels_weight_free(kernels *k, kernels_weight *w); /* NULL is a no-op */
 
 /* A buffer of `count` floats, uninitialised, or filled from host memory when data != NULL. */
@@ -121,6 +140,7 @@ void kernels_buffer_free(kernels *k, kernels_buffer *b); /* NULL is a no-op */
 
 /* Keys and values for `tokens` slots in every layer. */
 int kernels_cache_new(kernels *k, int tokens, kernels_cache **out);
+int64_t kernels_cache_bytes(const kernels *k, int tokens);
 void kernels_cache_free(kernels *k, kernels_cache *c); /* NULL is a no-op */
 /* Copies slots from[0..n-1] to slots to..to+n-1 in all layers, in ascending order;
  * from is strictly ascending and from[i] >= to + i (how a draft's accepted path is compacted). */
@@ -142,6 +162,9 @@ typedef struct kernels_batch {
   const int32_t *out;   /* [n_out] row numbers, ascending */
   int top_k;            /* 1..KERNELS_TOP_K_MAX candidates per row of output */
   bool want_logits;     /* also bring all logits to the host */
+  uint32_t plan;        /* 0, or the caller's promise that every step with this number, this cache
+                           and n_out zero or not issues the same ops on the same weights and
+                           buffers: a backend may record them, and replay */
 } kernels_batch;
 
 #define KERNELS_TOP_K_MAX 16
@@ -158,8 +181,11 @@ typedef struct kernels_result {
  * sequence recorded and has replayed it; skip the ops and call kernels_end. Negative: error. */
 int kernels_begin(kernels *k, kernels_cache *c, const kernels_batch *batch);
 
-/* x[n, hidden] = table[ids] ; table[vocab, hidden] */
-int kernels_embed(kernels *k, const kernels_weight *table, kernels_buffer *x);
+/* x[n, hidden] = table[ids] ; table[vocab, hidden]
+ * next (here and below): the norm of the op that reads x next, so that a backend can prepare for
+ * it; NULL where that is not known. It changes no result. */
+int kernels_embed(kernels *k, const kernels_weight *table, kernels_buffer *x,
+                  const kernels_buffer *next);
 
 /* y = rmsnorm(x) * norm; (q, k, v) = W y + bias; rotary on q and k; k, v into the cache.
  * x[n, hidden], norm[hidden], w[(heads + 2 kv_heads) * head_dim, hidden] rows stacked q, k, v,
@@ -172,7 +198,7 @@ int kernels_attend(kernels *k, int layer, const kernels_buffer *q, kernels_buffe
 
 /* x[n, hidden] += W y ; w[hidden, cols], y[n, cols] (attention output and MLP down) */
 int kernels_project(kernels *k, const kernels_buffer *y, const kernels_weight *w,
-                    kernels_buffer *x);
+                    kernels_buffer *x, const kernels_buffer *next);
 
 /* z = rmsnorm(x) * norm; (g, u) = W z; h[n, intermediate] = silu(g) * u
  * w[2 * intermediate, hidden] rows stacked gate, up */

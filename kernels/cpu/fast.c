@@ -133,8 +133,9 @@ static int fast_open(kernels **out, const char *variant, const kernels *model, c
 
 /* A matrix of the embedding's shape may never be multiplied with, and then packing it would be
  * a waste of memory: it is packed when it first is. */
-static int fast_weight_load(kernels *k, const kernels_matrix *parts, int n_parts, int64_t rows,
-                            kernels_weight **out) {
+static int fast_weight_load(kernels *k, kernels_role role, const kernels_matrix *parts,
+                            int n_parts, int64_t rows, kernels_weight **out) {
+  (void)role;
   fast *self = (fast *)k;
   cpu_weight *w = cpu__weight_new(parts, n_parts);
   if (!w) return KERNELS_ENOMEM;
@@ -210,6 +211,7 @@ const kernels_backend kernels__cpu = {
     .buffer_new = host__buffer_new,
     .buffer_read = host__buffer_read,
     .buffer_free = host__buffer_free,
+    .cache_element_bytes = sizeof(uint16_t),
     .cache_new = fast_cache_new,
     .cache_free = fast_cache_free,
     .cache_move = fast_cache_move,

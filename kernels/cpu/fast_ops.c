@@ -333,7 +333,9 @@ int fast__begin(kernels *k) {
   return KERNELS_OK;
 }
 
-int fast__embed(kernels *k, const kernels_weight *table, kernels_buffer *x) {
+int fast__embed(kernels *k, const kernels_weight *table, kernels_buffer *x,
+                const kernels_buffer *next) {
+  (void)next;
   const cpu_weight *w = (const cpu_weight *)table;
   for (int t = 0; t < k->batch.n; t++) {
     const cpu_segment *s = w->segments;
@@ -404,7 +406,9 @@ int fast__qkv(kernels *k, int layer, const kernels_buffer *x, const kernels_buff
   return KERNELS_OK;
 }
 
-int fast__project(kernels *k, const kernels_buffer *y, const kernels_weight *w, kernels_buffer *x) {
+int fast__project(kernels *k, const kernels_buffer *y, const kernels_weight *w, kernels_buffer *x,
+                  const kernels_buffer *next) {
+  (void)next;
   fast *self = (fast *)k;
   cpu_acts acts;
   int rc = prepare_acts(self, w, host__data(y), NULL, NULL, k->batch.n, &acts);

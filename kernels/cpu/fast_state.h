@@ -45,10 +45,12 @@ int fast__scratch_grow(scratch *s, size_t bytes); /* KERNELS_OK or KERNELS_ENOME
 
 /* fast_ops.c */
 int fast__begin(kernels *k);
-int fast__embed(kernels *k, const kernels_weight *table, kernels_buffer *x);
+int fast__embed(kernels *k, const kernels_weight *table, kernels_buffer *x,
+                const kernels_buffer *next);
 int fast__qkv(kernels *k, int layer, const kernels_buffer *x, const kernels_buffer *norm,
               const kernels_weight *w, const kernels_buffer *bias, kernels_buffer *q);
-int fast__project(kernels *k, const kernels_buffer *y, const kernels_weight *w, kernels_buffer *x);
+int fast__project(kernels *k, const kernels_buffer *y, const kernels_weight *w, kernels_buffer *x,
+                  const kernels_buffer *next);
 int fast__gate_up(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
                   const kernels_weight *w, kernels_buffer *h);
 int fast__head(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,

@@ -131,8 +131,9 @@ static int reference_open(kernels **out, const char *variant, const kernels *mod
   return KERNELS_OK;
 }
 
-static int reference_weight_load(kernels *k, const kernels_matrix *parts, int n_parts, int64_t rows,
-                                 kernels_weight **out) {
+static int reference_weight_load(kernels *k, kernels_role role, const kernels_matrix *parts,
+                                 int n_parts, int64_t rows, kernels_weight **out) {
+  (void)role;
   (void)k, (void)rows;
   reference_weight *w = calloc(1, sizeof *w + (size_t)n_parts * sizeof *parts);
   if (!w) return KERNELS_ENOMEM;
@@ -210,7 +211,9 @@ static int reference_begin(kernels *k) {
   return KERNELS_OK;
 }
 
-static int reference_embed(kernels *k, const kernels_weight *table, kernels_buffer *x) {
+static int reference_embed(kernels *k, const kernels_weight *table, kernels_buffer *x,
+                           const kernels_buffer *next) {
+  (void)next;
   const reference_weight *w = (const reference_weight *)table;
   for (int t = 0; t < k->batch.n; t++) {
     int64_t row = k->batch.ids[t];
@@ -300,7 +303,8 @@ static int reference_attend(kernels *k, int layer, const kernels_buffer *q, kern
 }
 
 static int reference_project(kernels *k, const kernels_buffer *y, const kernels_weight *w,
-                             kernels_buffer *x) {
+                             kernels_buffer *x, const kernels_buffer *next) {
+  (void)next;
   reference *self = (reference *)k;
   size_t hidden = (size_t)k->shape.hidden, n = (size_t)k->batch.n;
   int rc = multiply(self, w, host__data(y), k->batch.n, self->normed, hidden);
@@ -353,6 +357,7 @@ const kernels_backend kernels__cpu_reference = {
     .buffer_new = host__buffer_new,
     .buffer_read = host__buffer_read,
     .buffer_free = host__buffer_free,
+    .cache_element_bytes = sizeof(float),
     .cache_new = reference_cache_new,
     .cache_free = reference_cache_free,
     .cache_move = reference_cache_move,

@@ -55,14 +55,14 @@ static void profile(toy_device *d, const int32_t *ids, int n, int kv_len) {
     double parts[7] = {0}, start = now_ms(), from = start, to;
     TOY_MUST(kernels_begin(d->k, d->cache, &b));
 #define PART(i, call) TOY_MUST(call), to = now_ms(), parts[i] += to - from, from = to
-    PART(0, kernels_embed(d->k, d->embedding, d->x));
+    PART(0, kernels_embed(d->k, d->embedding, d->x, NULL));
     for (int i = 0; i < d->model->shape.layers; i++) {
       struct toy_device_layer *t = &d->layers[i];
       PART(1, kernels_qkv(d->k, i, d->x, t->attn_norm, t->qkv, t->bias, d->q));
       PART(2, kernels_attend(d->k, i, d->q, d->a));
-      PART(3, kernels_project(d->k, d->a, t->o, d->x));
+      PART(3, kernels_project(d->k, d->a, t->o, d->x, NULL));
       PART(4, kernels_gate_up(d->k, d->x, t->mlp_norm, t->gate_up, d->h));
-      PART(5, kernels_project(d->k, d->h, t->down, d->x));
+      PART(5, kernels_project(d->k, d->h, t->down, d->x, NULL));
     }
     PART(6, kernels_head(d->k, d->x, d->final_norm, d->embedding));
     TOY_MUST(kernels_end(d->k, NULL));

@@ -301,7 +301,7 @@ static void run_case(const test_case *c, const char *backend, int threads) {
   TOY_MUST(kernels_begin(k, d.cache, b));
 
   kernels_buffer *x = poisoned(k, NULL, n, s->hidden);
-  TOY_MUST(kernels_embed(k, d.embedding, x));
+  TOY_MUST(kernels_embed(k, d.embedding, x, NULL));
   float *got = read_rows(k, x, n, s->hidden), *row = toy_alloc((size_t)s->hidden * sizeof *row);
   const kernels_matrix *e = &c->model.embedding;
   for (int t = 0; t < n; t++) {
@@ -337,7 +337,7 @@ static void run_case(const test_case *c, const char *backend, int threads) {
   for (int i = 0; i < 2; i++) {
     kernels_buffer *y = poisoned(k, inputs[i], n, i ? s->intermediate : q_width);
     kernels_buffer *sum = poisoned(k, c->x, n, s->hidden);
-    TOY_MUST(kernels_project(k, y, i ? l->down : l->o, sum));
+    TOY_MUST(kernels_project(k, y, i ? l->down : l->o, sum, i ? NULL : l->mlp_norm));
     got = read_rows(k, sum, n, s->hidden);
     check(backend, i ? "down" : "o", got, wants[i], (size_t)(n * s->hidden), products);
     free(got);
@@ -433,7 +433,7 @@ static void extreme_activations(void **state) {
     float zeros[5 * 64] = {0}, got[5 * 64];
     zero = toy_upload(d.k, zeros, 5 * 64);
     TOY_MUST(kernels_begin(d.k, d.cache, &b));
-    TOY_MUST(kernels_project(d.k, y, d.layers[0].down, zero));
+    TOY_MUST(kernels_project(d.k, y, d.layers[0].down, zero, NULL));
     TOY_MUST(kernels_buffer_read(d.k, zero, got, 5 * 64));
     double *want_x = naive_norm(x, NULL, 5, 64, 0);
     double *want = naive_product(&m.layers[0].down, 1, want_x, 5);

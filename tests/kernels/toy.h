@@ -193,9 +193,10 @@ static inline kernels_buffer *toy_upload(kernels *k, const float *data, size_t n
   return b;
 }
 
-static inline kernels_weight *toy_load(kernels *k, const kernels_matrix *parts, int n) {
+static inline kernels_weight *toy_load(kernels *k, kernels_role role, const kernels_matrix *parts,
+                                       int n) {
   kernels_weight *w;
-  TOY_MUST(kernels_weight_load(k, parts, n, &w));
+  TOY_MUST(kernels_weight_load(k, role, parts, n, &w));
   return w;
 }
 
@@ -213,15 +214,15 @@ static inline bool toy_device_open(toy_device *d, const toy_model *m, const char
   size_t batch = (size_t)max_batch, hidden = (size_t)s->hidden;
   size_t q = (size_t)(s->heads * s->head_dim), kv = (size_t)(s->kv_heads * s->head_dim);
   TOY_MUST(kernels_cache_new(k, tokens, &d->cache));
-  d->embedding = toy_load(k, &m->embedding, 1);
+  d->embedding = toy_load(k, KERNELS_TABLE, &m->embedding, 1);
   d->layers = toy_alloc((size_t)s->layers * sizeof *d->layers);
   for (int i = 0; i < s->layers; i++) {
     const toy_layer *l = &m->layers[i];
     struct toy_device_layer *t = &d->layers[i];
-    t->qkv = toy_load(k, l->qkv, 3);
-    t->o = toy_load(k, &l->o, 1);
-    t->gate_up = toy_load(k, l->gate_up, 2);
-    t->down = toy_load(k, &l->down, 1);
+    t->qkv = toy_load(k, KERNELS_QKV, l->qkv, 3);
+    t->o = toy_load(k, KERNELS_PROJECT, &l->o, 1);
+    t->gate_up = toy_load(k, KERNELS_GATE_UP, l->gate_up, 2);
+    t->down = toy_load(k, KERNELS_PROJECT, &l->down, 1);
     t->attn_norm = toy_upload(k, l->attn_norm, hidden);
     t->mlp_norm = toy_upload(k, l->mlp_norm, hidden);
     t->bias = toy_upload(k, l->bias, q + 2 * kv);
@@ -257,17 +258,20 @@ static inline void toy_device_close(toy_device *d) {
 /* One whole step. */
 static inline void toy_step(toy_device *d, const kernels_batch *b, kernels_result *result) {
   kernels *k = d->k;
-  int replayed = kernels_begin(k, d->cache, b);
+  kernels_batch planned = *b;
+  planned.plan = 1; /* always the ops below */
+  int layers = d->model->shape.layers, replayed = kernels_begin(k, d->cache, &planned);
   TOY_MUST(replayed);
   if (replayed == 0) {
-    TOY_MUST(kernels_embed(k, d->embedding, d->x));
-    for (int i = 0; i < d->model->shape.layers; i++) {
+    TOY_MUST(kernels_embed(k, d->embedding, d->x, d->layers[0].attn_norm));
+    for (int i = 0; i < layers; i++) {
       struct toy_device_layer *t = &d->layers[i];
+      kernels_buffer *after = i + 1 < layers ? t[1].attn_norm : d->final_norm;
       TOY_MUST(kernels_qkv(k, i, d->x, t->attn_norm, t->qkv, t->bias, d->q));
       TOY_MUST(kernels_attend(k, i, d->q, d->a));
-      TOY_MUST(kernels_project(k, d->a, t->o, d->x));
+      TOY_MUST(kernels_project(k, d->a, t->o, d->x, t->mlp_norm));
       TOY_MUST(kernels_gate_up(k, d->x, t->mlp_norm, t->gate_up, d->h));
-      TOY_MUST(kernels_project(k, d->h, t->down, d->x));
+      TOY_MUST(kernels_project(k, d->h, t->down, d->x, after));
     }
     if (b->n_out > 0) TOY_MUST(kernels_head(k, d->x, d->final_norm, d->embedding));
   }
