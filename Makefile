@@ -5,6 +5,8 @@ PREFIX   ?= /usr/local
 CC       ?= cc
 CFLAGS   ?= -O2 -g
 comma    := ,
+empty    :=
+space    := $(empty) $(empty)
 Q        := $(if $(V),,@)
 
 # All cores, unless the caller says how many; a make within a make has its caller's.
@@ -21,13 +23,25 @@ PKGS         := libuv libcjson libpcre2-8 libutf8proc
 
 # ---- flags ----------------------------------------------------------------------------------
 
+# The GPU part is built where there is a CUDA compiler (12.4 or later). NVCC= leaves it out.
+# Machine code for each of these, and PTX of the first for cards to come.
+NVCC       ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+CUDA_ARCHS ?= 80 86 89 90a
+CUDA_HOME   = $(patsubst %/bin/,%,$(dir $(realpath $(NVCC))))
+CUDA_BUILD ?= build/cuda-$(subst $(space),-,$(CUDA_ARCHS))
+CUDA_LIBS   = $(if $(NVCC),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/targets/x86_64-linux/lib -lcudart_static -lrt)
+NVCCFLAGS   = -std=c++17 -O3 -I. -Xcompiler -fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall -Wno-deprecated-gpu-targets \
+  $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$a$(comma)code=sm_$a) \
+  -gencode arch=compute_$(firstword $(CUDA_ARCHS))$(comma)code=compute_$(firstword $(CUDA_ARCHS))
+
 FIMD_VERSION := 0.1.0
 CPPFLAGS += -I. -I$(TS)/include -D_GNU_SOURCE -DFIMD_VERSION=\"$(FIMD_VERSION)\"
+CPPFLAGS += $(if $(NVCC),-DFIMD_CUDA -isystem $(CUDA_HOME)/include)
 WARN     := -std=c11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 SAN      := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
-LDLIBS    = $(PKG_LIBS) -lpthread -ldl -lm
+LDLIBS    = $(PKG_LIBS) $(CUDA_LIBS) -lpthread -ldl -lm
 
 # kernels/cpu/*_avx2.c and the like are compiled for their instruction set and called only
 # where the running CPU has it.
@@ -39,7 +53,8 @@ kernels_flags = $(if $(and $(SANITIZE),$(filter kernels/cpu/fast%,$1)),-O1,-O3) 
 
 # ---- sources --------------------------------------------------------------------------------
 
-KERNELS_SRC    := $(wildcard kernels/*.c kernels/cpu/*.c)
+KERNELS_SRC    := $(wildcard kernels/*.c kernels/cpu/*.c $(if $(NVCC),kernels/cuda/*.c))
+CUDA_SRC       := $(if $(NVCC),$(wildcard kernels/cuda/*.cu))
 ENGINE_SRC     := $(wildcard engine/*.c)
 COMPLETION_SRC := $(wildcard completion/*.c)
 LSP_SRC        := $(filter-out lsp/main.c,$(wildcard lsp/*.c))
@@ -96,6 +111,11 @@ $(BUILD)/kernels/%.o: kernels/%.c | deps
 	@mkdir -p $(@D); echo '  cc $<'
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(WARN) $(SAN) $(call kernels_flags,$<) -MMD -MP -c $< -o $@
 
+# Shared by all builds, sanitized or not.
+$(CUDA_BUILD)/%.o: kernels/cuda/%.cu
+	@mkdir -p $(@D); echo '  nvcc $<'
+	$(Q)$(NVCC) $(NVCCFLAGS) -MD -MP -MF $(@:.o=.d) -c $< -o $@
+
 # Files that travel in the binary (.incbin).
 $(BUILD)/%.o: %.S | deps
 	@mkdir -p $(@D); echo '  as $<'
@@ -107,7 +127,7 @@ $(BUILD)/%.o: %.c | deps grammars-headers
 	@mkdir -p $(@D); echo '  cc $<'
 	$(Q)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(WARN) $(SAN) -MMD -MP -c $< -o $@
 
-$(BUILD)/libkernels.a: $(call obj,$(KERNELS_SRC))
+$(BUILD)/libkernels.a: $(call obj,$(KERNELS_SRC)) $(patsubst kernels/cuda/%.cu,$(CUDA_BUILD)/%.o,$(CUDA_SRC))
 $(BUILD)/libengine.a: $(call obj,$(ENGINE_SRC)) $(BUILD)/engine/models/embedded.o
 $(BUILD)/libcompletion.a: $(call obj,$(COMPLETION_SRC))
 $(BUILD)/liblsp.a: $(call obj,$(LSP_SRC)) $(BUILD)/lsp/demo/samples.o
@@ -125,12 +145,13 @@ TEST_LIBS_engine     := $(BUILD)/libengine.a $(BUILD)/libkernels.a
 TEST_LIBS_completion := $(BUILD)/libcompletion.a $(BUILD)/libengine.a $(BUILD)/libkernels.a $(BUILD)/libgrammars.a
 TEST_LIBS_lsp        := $(LIBS)
 TEST_LIBS_tools      := $(LIBS)
+TEST_LIBS_gpu        := $(BUILD)/libkernels.a
 define test_rule
 $$(BUILD)/tests/$1/%: $$(BUILD)/tests/$1/%.o $$(TEST_LIBS_$1) | deps-test
 	@echo '  ld $$@'
 	$$(Q)$$(CC) $$(CFLAGS) $$(SAN) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS) $$(if $$(filter tools,$1),,-lcmocka)
 endef
-$(foreach m,kernels engine completion lsp tools,$(eval $(call test_rule,$m)))
+$(foreach m,kernels engine completion lsp tools gpu,$(eval $(call test_rule,$m)))
 
 # ---- run ------------------------------------------------------------------------------------
 
@@ -148,4 +169,4 @@ clean: ## remove build/
 
 include tests/tests.mk
 
--include $(shell find $(BUILD) -name '*.d' -not -path '*/node_modules/*' 2>/dev/null)
+-include $(shell find $(BUILD) $(wildcard $(CUDA_BUILD)) -name '*.d' -not -path '*/node_modules/*' 2>/dev/null)

@@ -29,7 +29,7 @@ int engine_session_generate(engine_session *s, const engine_generate_params *par
   double start = engine__now_ms();
   int rc = check_params(s, params);
   if (rc == ENGINE_OK && sample)
-    rc = sampler_init(&draw, s->engine->info.vocab, params->temperature, params->top_p,
+    rc = sampler_init(&draw, s->engine->info[0].vocab, params->temperature, params->top_p,
                       params->seed);
   if (rc == ENGINE_OK && s->n_cached == s->n) s->n_cached--; /* the last token gives the logits */
   while (rc == ENGINE_OK) {

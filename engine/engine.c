@@ -10,9 +10,8 @@
 
 #define DEFAULT_CONTEXT 8192
 #define MAX_CONTEXT (1 << 20)
-#define CPU_BATCH 128
-#define GPU_BATCH 2048
 #define MAX_BATCH 8192
+#define DEFAULT_OUT 128 /* the logits of the largest drafts; memory that is touched when used */
 
 const char *engine_strstatus(int status) {
   switch (status) {
@@ -79,7 +78,7 @@ bool engine_token_is_special(const engine *e, int32_t id) {
 }
 
 bool engine_token_is_stop(const engine *e, int32_t id) {
-  const engine_special *s = &e->info.special;
+  const engine_special *s = &e->info[0].special;
   return id >= 0 && (id == s->endoftext || id == s->im_end || id == s->fim_prefix ||
                      id == s->fim_middle || id == s->fim_suffix || id == s->fim_pad ||
                      id == s->repo_name || id == s->file_sep);
@@ -87,11 +86,32 @@ bool engine_token_is_stop(const engine *e, int32_t id) {
 
 /* ---- the engine thread ----------------------------------------------------------------- */
 
+/* Sleeps until there is a job or the engine closes; gives the device's memory back if neither
+ * comes within unload_after_ms of idle_from (0: there was no job yet). May return for no reason.
+ * The mutex is held, and let go meanwhile. */
+static void wait_for_job(engine *e, double idle_from) {
+  if (e->unload_after_ms == 0 || idle_from == 0 || !atomic_load(&e->loaded)) {
+    pthread_cond_wait(&e->wake, &e->mutex);
+    return;
+  }
+  double until = idle_from + e->unload_after_ms;
+  if (engine__now_ms() < until) {
+    struct timespec t = {.tv_sec = (time_t)(until / 1e3)};
+    t.tv_nsec = (long)((until - (double)t.tv_sec * 1e3) * 1e6);
+    pthread_cond_timedwait(&e->wake, &e->mutex, &t);
+    return;
+  }
+  pthread_mutex_unlock(&e->mutex);
+  engine_unload(e);
+  pthread_mutex_lock(&e->mutex);
+}
+
 static void *thread_main(void *arg) {
   engine *e = arg;
+  double idle_from = 0;
   pthread_mutex_lock(&e->mutex);
   for (;;) {
-    while (e->first == NULL && !e->closing) pthread_cond_wait(&e->wake, &e->mutex);
+    while (e->first == NULL && !e->closing) wait_for_job(e, idle_from);
     engine_job *job = e->first;
     if (job == NULL) break;
     e->first = job->next;
@@ -99,10 +119,18 @@ static void *thread_main(void *arg) {
     if (e->closing) atomic_store(&job->cancel, true);
     pthread_mutex_unlock(&e->mutex);
     job->run(job);
+    idle_from = engine__now_ms();
     pthread_mutex_lock(&e->mutex);
   }
   pthread_mutex_unlock(&e->mutex);
   return NULL;
+}
+
+void engine_set_unload_after(engine *e, int ms) {
+  pthread_mutex_lock(&e->mutex);
+  e->unload_after_ms = ms > 0 ? ms : 0;
+  pthread_cond_signal(&e->wake);
+  pthread_mutex_unlock(&e->mutex);
 }
 
 void engine_post(engine *e, engine_job *job) {
@@ -122,7 +150,7 @@ static int32_t special_id(const engine *e, const char *name) {
 }
 
 static void find_specials(engine *e) {
-  engine_special *s = &e->info.special;
+  engine_special *s = &e->info[0].special;
   s->endoftext = special_id(e, "<|endoftext|>");
   s->im_start = special_id(e, "<|im_start|>");
   s->im_end = special_id(e, "<|im_end|>");
@@ -134,40 +162,11 @@ static void find_specials(engine *e) {
   s->file_sep = special_id(e, "<|file_sep|>");
 }
 
-static int open_named(engine *e, const char *name, const engine_options *o, char *err,
-                      size_t errlen) {
-  bool gpu = strncmp(name, "cuda", 4) == 0;
-  kernels_options ko = {
-      .threads = o->threads,
-      .max_batch = o->max_batch > 0 ? o->max_batch : gpu ? GPU_BATCH : CPU_BATCH,
-      .max_out = 1,
-  };
-  return kernels_open(&e->kernels, name, &e->model->shape, &ko, err, errlen);
-}
-
-/* "auto" takes the GPU where there is one; why there is none is kept for `fimd doctor`. */
-static int open_backend(engine *e, const engine_options *o, char *err, size_t errlen) {
-  const char *name = o->backend == NULL ? "auto" : o->backend;
-  char note[256] = "";
-  int rc = KERNELS_EUNSUPPORTED;
-  if (strcmp(name, "auto") != 0) {
-    rc = open_named(e, name, o, err, errlen);
-  } else {
-    rc = open_named(e, "cuda", o, note, sizeof note);
-    if (rc != KERNELS_OK) rc = open_named(e, "cpu", o, err, errlen);
-  }
-  if (rc != KERNELS_OK) return rc == KERNELS_EUNSUPPORTED ? ENGINE_EINVAL : forward_status(rc);
-  e->note = strdup(note);
-  return e->note == NULL ? ENGINE_ENOMEM : ENGINE_OK;
-}
-
-static void fill_info(engine *e, const engine_options *o) {
+static void fill_info(engine *e) {
   const model *m = e->model;
-  engine_info *i = &e->info;
+  engine_info *i = &e->info[0];
   i->model = m->name;
   i->path = m->path;
-  i->backend = kernels_description(e->kernels);
-  i->backend_note = e->note;
   i->types = m->types;
   i->layers = m->shape.layers;
   i->hidden = m->shape.hidden;
@@ -181,7 +180,7 @@ static void fill_info(engine *e, const engine_options *o) {
   i->trained_context = m->trained_context;
   i->context = m->trained_context;
   if (i->context > DEFAULT_CONTEXT) i->context = DEFAULT_CONTEXT;
-  if (o->context > 0) i->context = o->context;
+  if (e->options.context > 0) i->context = e->options.context;
   find_specials(e);
 }
 
@@ -192,9 +191,25 @@ static int check_options(const engine_options *o, char *err, size_t errlen) {
     snprintf(err, errlen, "context: %d is not in 0..%d", o->context, MAX_CONTEXT);
   else if (o->max_batch < 0 || o->max_batch > MAX_BATCH)
     snprintf(err, errlen, "max_batch: %d is not in 0..%d", o->max_batch, MAX_BATCH);
+  else if (o->max_out < 0 || o->max_out > MAX_BATCH)
+    snprintf(err, errlen, "max_out: %d is not in 0..%d", o->max_out, MAX_BATCH);
+  else if (o->unload_after_ms < 0)
+    snprintf(err, errlen, "unload_after_ms: %d is less than 0", o->unload_after_ms);
+  else if (o->random_weights != NULL && o->model != NULL)
+    snprintf(err, errlen, "random weights and a model: only one of them");
   else
     return ENGINE_OK;
   return ENGINE_EINVAL;
+}
+
+static void init_thread(engine *e) {
+  pthread_condattr_t attr;
+  e->last = &e->first;
+  pthread_mutex_init(&e->mutex, NULL);
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(&e->wake, &attr);
+  pthread_condattr_destroy(&attr);
 }
 
 int engine_open(engine **out, const engine_options *options, char *err, size_t errlen) {
@@ -209,21 +224,23 @@ int engine_open(engine **out, const engine_options *options, char *err, size_t e
     snprintf(err, errlen, "out of memory");
     return ENGINE_ENOMEM;
   }
-  e->last = &e->first;
-  pthread_mutex_init(&e->mutex, NULL);
-  pthread_cond_init(&e->wake, NULL);
-  if ((rc = model_open(&e->model, o.model, err, errlen)) != ENGINE_OK) goto fail;
-  if ((rc = open_backend(e, &o, err, errlen)) != ENGINE_OK) goto fail;
-  rc = forward_new(&e->forward, e->model, e->kernels, o.on_progress, o.user, err, errlen);
+  e->options = o;
+  e->options.model = e->options.backend = e->options.random_weights = NULL;
+  if (o.max_out == 0) e->options.max_out = DEFAULT_OUT;
+  e->unload_after_ms = o.unload_after_ms;
+  init_thread(e);
+  rc = o.random_weights != NULL ? model_open_random(&e->model, o.random_weights, err, errlen)
+                                : model_open(&e->model, o.model, err, errlen);
   if (rc != ENGINE_OK) goto fail;
-  fill_info(e, &o);
+  fill_info(e);
+  if ((rc = engine__device_open(e, o.backend, err, errlen)) != ENGINE_OK) goto fail;
+  e->info[0].load_ms = engine__now_ms() - start;
   if (pthread_create(&e->thread, NULL, thread_main, e) != 0) {
     snprintf(err, errlen, "cannot start the engine thread");
     rc = ENGINE_ENOMEM;
     goto fail;
   }
   e->thread_started = true;
-  e->info.load_ms = engine__now_ms() - start;
   *out = e;
   return ENGINE_OK;
 fail:
@@ -241,13 +258,28 @@ void engine_close(engine *e) {
     pthread_mutex_unlock(&e->mutex);
     pthread_join(e->thread, NULL);
   }
-  forward_delete(e->forward);
-  kernels_close(e->kernels);
+  engine__device_close(e);
   model_close(e->model);
-  free(e->note);
+  free(e->backend);
+  free(e->fall_note);
+  for (int i = 0; i < 2; i++) {
+    free(e->notes[i]);
+    free(e->descriptions[i]);
+  }
   pthread_cond_destroy(&e->wake);
   pthread_mutex_destroy(&e->mutex);
   free(e);
 }
 
-const engine_info *engine_get_info(const engine *e) { return &e->info; }
+const engine_info *engine_get_info(const engine *e) { return atomic_load(&e->info_now); }
+
+engine_state engine_get_state(const engine *e) {
+  return (engine_state){
+      .loaded = atomic_load(&e->loaded),
+      .fell_back = atomic_load(&e->fell_back),
+      .loads = atomic_load(&e->loads),
+      .unloads = atomic_load(&e->unloads),
+      .failures = atomic_load(&e->failures),
+      .load_ms = atomic_load(&e->load_ms),
+  };
+}

@@ -5,7 +5,11 @@
  *
  * Threads: one engine thread, owned by the engine, runs jobs one after another
  * (engine_post). Sessions are used on that thread only, or by a single-threaded program that
- * posts no jobs. The tokenizer and engine_info may be used from any thread.
+ * posts no jobs. The tokenizer, engine_get_info and engine_get_state may be used from any thread.
+ *
+ * The device: weights and KV caches lie on it, and both can go. After an idle time (unload_after)
+ * they are given back; after a failure they are lost. Sessions stay, empty, and the next use of
+ * one brings the weights back and computes its tokens again, so callers need not know.
  *
  * Errors: functions return 0 or a negative engine_status; where a person will read it, the
  * words are in err. Nothing here ends the process. */
@@ -37,6 +41,15 @@ const char *engine_strstatus(int status); /* a constant phrase, never NULL */
 typedef struct engine engine;
 typedef struct engine_session engine_session;
 
+/* What happened to the device. */
+typedef enum engine_event {
+  ENGINE_EVENT_UNLOADED,  /* idle: its memory was given back */
+  ENGINE_EVENT_LOADED,    /* the weights are there again */
+  ENGINE_EVENT_FAILED,    /* it failed, or could not be loaded again: tried once more */
+  ENGINE_EVENT_RESTARTED, /* it had failed, and works again */
+  ENGINE_EVENT_FELL_BACK, /* it is given up: the CPU does the work from now on */
+} engine_event;
+
 typedef struct engine_options {
   const char *model;   /* a .gguf file, a Hugging Face folder, or a name like
                           "Qwen/Qwen2.5-Coder-1.5B" looked up in the usual cache folders.
@@ -46,12 +59,23 @@ typedef struct engine_options {
   int context;         /* most tokens of a session's KV cache; 0: min(model's, 8192) */
   int max_batch;       /* most tokens in one step, and so the prefill chunk after which a cancel
                           is seen; 0: 128 on the CPU, 2048 on a GPU */
+  int max_out;         /* most rows of one step whose logits are wanted; 0: 128 */
+  size_t gpu_memory;   /* bytes of GPU memory to take at most; 0: what is free */
+  int unload_after_ms; /* give the device's memory back after so long without a job; 0: never.
+                          Only jobs count: a program that posts none is left alone. */
+  const char *random_weights; /* "1.5b:bf16": random weights in that model's shape instead of a
+                          file, for measuring; model must be NULL. There is no tokenizer then.
+                          Borrowed during the call. */
   void (*on_progress)(void *user, double done); /* 0..1 while loading, calling thread; or NULL */
-  void *user;
+  /* On the engine thread (or that of a program without jobs), with words for a person that are
+   * borrowed during the call; or NULL. */
+  void (*on_event)(void *user, engine_event event, const char *words);
+  void *user;          /* of both */
 } engine_options;
 
 /* Loads the model and starts the engine thread. On failure *out is NULL and err says what is
- * wrong and, for a missing model, the exact command that downloads it. */
+ * wrong: for a missing model the exact command that downloads it, for one that is too large for
+ * the device's memory (ENGINE_ENOMEM, said before anything is loaded) what would fit. */
 int engine_open(engine **out, const engine_options *options, char *err, size_t errlen);
 /* Cancels and runs out the posted jobs, joins the thread, frees everything. NULL is a no-op.
  * Sessions must be deleted before. */
@@ -68,18 +92,40 @@ typedef struct engine_info {
   const char *model;   /* name for people, e.g. "fimd-mini-31m" */
   const char *path;    /* file or folder, or "embedded" */
   const char *backend; /* e.g. "cpu (avx512-vnni, 2 threads)" */
-  const char *backend_note; /* why "auto" did not take the GPU; "" where it did */
+  const char *backend_note; /* why it is the CPU: what "auto" found in the GPU's place, or how the
+                               GPU failed; "" where there is nothing to say */
   const char *types;   /* e.g. "Q8_0" or "Q4_K+Q6_K": the matrices' types */
   int layers, hidden, heads, kv_heads, head_dim, intermediate, vocab;
   int64_t parameters;
   int64_t weight_bytes;
   int trained_context; /* the model's own limit, tokens */
   int context;         /* a session's KV cache, tokens */
+  size_t device_total; /* bytes of the device's own memory; 0: the backend uses the host's */
+  size_t device_free;  /* bytes that were left to take when the model was loaded */
   double load_ms;
   engine_special special;
 } engine_info;
 
-const engine_info *engine_get_info(const engine *e); /* borrowed until close */
+/* Borrowed until close, and does not change; where the engine falls back to the CPU, a later call
+ * gives another one with another backend. */
+const engine_info *engine_get_info(const engine *e);
+
+typedef struct engine_state {
+  bool loaded;    /* the weights are on the device */
+  bool fell_back; /* the device was given up for the CPU */
+  int loads;      /* times the weights were loaded, the first time counted */
+  int unloads;    /* times an idle engine gave them back */
+  int failures;   /* times the device failed */
+  double load_ms; /* the last load; without reading the model's files */
+} engine_state;
+
+engine_state engine_get_state(const engine *e);
+
+/* Changes engine_options.unload_after_ms. Any thread. */
+void engine_set_unload_after(engine *e, int ms);
+/* Gives the device's memory back now. On the engine thread, in a job (or in a program without
+ * jobs); sessions are empty then. */
+void engine_unload(engine *e);
 
 /* ---- tokens ---------------------------------------------------------------------------- */
 
@@ -108,7 +154,9 @@ bool engine_token_is_stop(const engine *e, int32_t id);
 
 /* ---- sessions -------------------------------------------------------------------------- */
 
-/* A session holds one KV cache and the tokens that are in it. */
+/* A session holds one KV cache and the tokens that are in it. ENGINE_EDEVICE from any of these:
+ * the device failed and took all caches with it; the next use finds it restarted, or the CPU in
+ * its place. */
 int engine_session_new(engine *e, engine_session **out);
 void engine_session_delete(engine_session *s); /* NULL is a no-op */
 
@@ -160,6 +208,29 @@ int engine_session_generate(engine_session *s, const engine_generate_params *par
 
 /* The tokens whose keys and values are in the cache. Borrowed until the session changes. */
 const int32_t *engine_session_tokens(const engine_session *s, int *n);
+
+/* ---- measuring ------------------------------------------------------------------------- */
+
+/* One forward pass: n (1..max_batch) rows of arbitrary tokens on top of the session's first kv_len
+ * tokens, causal, with the best token of the last n_out rows (0..n, at most max_out). *ms is its
+ * time, from issuing it until the results are on the host. The rows stay in the session, which
+ * holds kv_len + n tokens then: what prefill does, in steps of the caller's choice. ENGINE_EINVAL:
+ * an argument is out of range, or the session holds fewer than kv_len tokens. */
+int engine_bench_step(engine_session *s, int kv_len, int n, int n_out, double *ms);
+
+/* What such a step cannot do without. */
+typedef struct engine_bench_cost {
+  int64_t bytes; /* weights once, in the backend's format (the embedding table only where it is
+                    the head too, the head only where n_out > 0), the keys and values that are
+                    read and written */
+  double flops;  /* multiplications and additions of the products and of attention */
+} engine_bench_cost;
+
+engine_bench_cost engine_bench_step_cost(const engine_session *s, int kv_len, int n, int n_out);
+
+/* Rows of the largest step, and of the largest one that is bit-equal to smaller ones. */
+int engine_bench_max_batch(const engine *e);
+int engine_bench_exact_rows(const engine *e);
 
 /* ---- the engine thread ----------------------------------------------------------------- */
 

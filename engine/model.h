@@ -34,6 +34,8 @@ typedef struct model {
   const float *final_norm;   /* [hidden] */
   model_layer *layers;       /* [shape.layers] owned */
   tokenizer *tokenizer;      /* owned; NULL where the files have none */
+  bool random;               /* made by model_open_random; its matrices all have random_type */
+  kernels_type random_type;
   struct model_storage *storage; /* mappings and converted vectors; owned */
 } model;
 
@@ -44,6 +46,11 @@ int model_open(model **out, const char *what, char *err, size_t errlen);
 /* A GGUF file in memory (borrowed until model_close): the embedded model, tests, fuzzers. */
 int model_open_gguf_memory(model **out, const void *data, size_t size, const char *name,
                            char *err, size_t errlen);
+/* A model of a true shape ("1.5b:bf16") without a file: everything but the matrices, which
+ * model_random_fill makes. ENGINE_EINVAL: err says what there is. */
+int model_open_random(model **out, const char *spec, char *err, size_t errlen);
+/* share: all layers may borrow one layer's memory (see model_random.c). ENGINE_ENOMEM. */
+int model_random_fill(model *m, bool share, char *err, size_t errlen);
 void model_close(model *m); /* NULL is a no-op */
 
 #endif

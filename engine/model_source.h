@@ -30,6 +30,8 @@ model_storage *model__storage_new(void); /* NULL: out of memory */
 void model__storage_delete(model_storage *s);
 /* size bytes, uninitialised, that live as long as the storage. NULL: out of memory. */
 void *model__storage_alloc(model_storage *s, size_t size);
+/* size bytes of zeros by the page, for as long as the storage lives. NULL: out of memory. */
+void *model__storage_map_empty(model_storage *s, size_t size);
 /* Maps a regular file read-only for as long as the storage lives. ENGINE_ENOTFOUND: there is no
  * such file. ENGINE_EFORMAT: empty, not a regular file, or not readable. */
 int model__storage_map(model_storage *s, const char *path, const void **data, size_t *size,

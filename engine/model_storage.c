@@ -59,6 +59,20 @@ void *model__storage_alloc(model_storage *s, size_t size) {
   return b->bytes;
 }
 
+void *model__storage_map_empty(model_storage *s, size_t size) {
+  mapping *m = malloc(sizeof *m);
+  if (!m) return NULL;
+  m->size = size;
+  m->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (m->base == MAP_FAILED) {
+    free(m);
+    return NULL;
+  }
+  m->next = s->mappings;
+  s->mappings = m;
+  return m->base;
+}
+
 int model__storage_map(model_storage *s, const char *path, const void **data, size_t *size,
                        char *err, size_t errlen) {
   /* O_NONBLOCK: a FIFO in the place of a model must not hang the daemon. */

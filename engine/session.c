@@ -10,12 +10,14 @@ int engine_session_new(engine *e, engine_session **out) {
   engine_session *s = calloc(1, sizeof *s);
   if (s == NULL) return ENGINE_ENOMEM;
   s->engine = e;
-  s->context = e->info.context;
+  s->context = e->info[0].context;
+  s->next = e->sessions;
+  e->sessions = s;
   s->tokens = malloc((size_t)s->context * sizeof *s->tokens);
-  s->pos = malloc((size_t)kernels_max_batch(e->kernels) * sizeof *s->pos);
-  int rc = s->tokens == NULL || s->pos == NULL
-               ? ENGINE_ENOMEM
-               : forward_status(kernels_cache_new(e->kernels, s->context, &s->cache));
+  s->pos = malloc((size_t)e->max_rows * sizeof *s->pos);
+  int rc = s->tokens == NULL || s->pos == NULL ? ENGINE_ENOMEM : ENGINE_OK;
+  /* Where the device is idle, it is not woken for a session that may never be used. */
+  if (rc == ENGINE_OK && e->forward != NULL && e->failed == 0) rc = engine__session_ready(s);
   if (rc != ENGINE_OK) {
     engine_session_delete(s);
     return rc;
@@ -26,10 +28,22 @@ int engine_session_new(engine *e, engine_session **out) {
 
 void engine_session_delete(engine_session *s) {
   if (s == NULL) return;
+  for (engine_session **p = &s->engine->sessions; *p != NULL; p = &(*p)->next)
+    if (*p == s) {
+      *p = s->next;
+      break;
+    }
   kernels_cache_free(s->engine->kernels, s->cache);
   free(s->tokens);
   free(s->pos);
   free(s);
+}
+
+int engine__session_ready(engine_session *s) {
+  int rc = engine__device_ready(s->engine);
+  if (rc != ENGINE_OK || s->cache != NULL) return rc;
+  s->n_cached = 0;
+  return engine__device_cache(s->engine, s->context, &s->cache);
 }
 
 const int32_t *engine_session_tokens(const engine_session *s, int *n) {
@@ -39,6 +53,8 @@ const int32_t *engine_session_tokens(const engine_session *s, int *n) {
 
 int engine__session_compute(engine_session *s, int upto, const atomic_bool *cancel,
                             bool want_logits, kernels_result *result) {
+  int rc = engine__session_ready(s);
+  if (rc != ENGINE_OK) return rc;
   int max = kernels_max_batch(s->engine->kernels);
   while (s->n_cached < upto) {
     if (cancel != NULL && atomic_load_explicit(cancel, memory_order_relaxed))
@@ -57,7 +73,7 @@ int engine__session_compute(engine_session *s, int upto, const atomic_bool *canc
         .top_k = 1,
         .want_logits = want_logits,
     };
-    int rc = forward_step(s->engine->forward, s->cache, &batch, head ? result : NULL);
+    rc = engine__device_step(s->engine, s->cache, &batch, head ? result : NULL);
     if (rc != ENGINE_OK) {
       s->n = s->n_cached = 0; /* what the cache holds is not known any more */
       return rc;
@@ -73,14 +89,18 @@ int engine_session_sync(engine_session *s, const int32_t *tokens, int n,
   if (n < 1) return ENGINE_EINVAL;
   if (n > s->context) return ENGINE_ETOOLONG;
   for (int i = 0; i < n; i++)
-    if (tokens[i] < 0 || tokens[i] >= s->engine->info.vocab) return ENGINE_EINVAL;
+    if (tokens[i] < 0 || tokens[i] >= s->engine->info[0].vocab) return ENGINE_EINVAL;
+  if (s->engine->forward == NULL && cancel != NULL && atomic_load(cancel))
+    return ENGINE_ECANCELLED; /* not worth a load */
+  int rc = engine__session_ready(s);
+  if (rc != ENGINE_OK) return rc;
   int same = 0, most = s->n_cached < n - 1 ? s->n_cached : n - 1;
   while (same < most && s->tokens[same] == tokens[same]) same++;
   if (computed != NULL) *computed = n - same;
   s->n_cached = same;
   memmove(s->tokens + same, tokens + same, (size_t)(n - same) * sizeof *tokens);
   s->n = n;
-  int rc = engine__session_compute(s, n - 1, cancel, false, NULL);
+  rc = engine__session_compute(s, n - 1, cancel, false, NULL);
   if (rc != ENGINE_OK) s->n = s->n_cached;
   return rc;
 }
@@ -91,6 +111,6 @@ int engine_session_logits(engine_session *s, float *logits) {
   kernels_result r;
   int rc = engine__session_compute(s, s->n, NULL, true, &r);
   if (rc != ENGINE_OK) return rc;
-  memcpy(logits, r.logits, (size_t)s->engine->info.vocab * sizeof *logits);
+  memcpy(logits, r.logits, (size_t)s->engine->info[0].vocab * sizeof *logits);
   return ENGINE_OK;
 }

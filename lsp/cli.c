@@ -17,10 +17,18 @@ double cli_now_ms(void) {
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
+static void on_event(void *user, engine_event event, const char *words) {
+  (void)user;
+  if (event != ENGINE_EVENT_UNLOADED && event != ENGINE_EVENT_LOADED)
+    fprintf(stderr, "fimd: %s\n", words);
+}
+
 engine *cli_engine_open(const cli_options *o) {
   engine *e;
   char err[1024];
-  if (engine_open(&e, &o->engine, err, sizeof err) != ENGINE_OK)
+  engine_options options = o->engine;
+  options.on_event = on_event;
+  if (engine_open(&e, &options, err, sizeof err) != ENGINE_OK)
     fprintf(stderr, "fimd: %s\n", err);
   return e;
 }

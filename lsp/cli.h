@@ -11,7 +11,7 @@ typedef struct cli_options {
   engine_options engine;
   completion_options completion;
   lsp_options lsp;
-  bool json, count, decode, color, no_color, special;
+  bool json, count, decode, color, no_color, special, quick;
   completion_mode mode;
   const char *ids;
   int n;
@@ -26,6 +26,7 @@ int cli_complete(const cli_options *o);
 int cli_tokenize(const cli_options *o);
 int cli_generate(const cli_options *o);
 int cli_bench(const cli_options *o);
+int cli_bench_engine(const cli_options *o); /* args[0] is "engine" */
 int cli_doctor(const cli_options *o);
 int cli_demo(const cli_options *o);
 

@@ -72,6 +72,23 @@ static void check_cpu(int *crosses) {
 #endif
 }
 
+/* The device's own memory, where it has some, and how much of it the model may take. */
+static void check_device_memory(const cli_options *o, const engine *e) {
+  const engine_info *i = engine_get_info(e);
+  char limit[64] = "", idle[64] = "";
+  if (o->engine.gpu_memory > 0)
+    snprintf(limit, sizeof limit, ", --gpu-memory %.1f GB", (double)o->engine.gpu_memory / 1e9);
+  if (o->engine.unload_after_ms > 0)
+    snprintf(idle, sizeof idle, ", given back after %g min without a request",
+             o->engine.unload_after_ms / 60e3);
+  if (i->device_total > 0)
+    tick("GPU memory", "%.1f of %.1f GB left beside the model%s%s", (double)i->device_free / 1e9,
+         (double)i->device_total / 1e9, limit, idle);
+  else if (limit[0] != '\0' || idle[0] != '\0')
+    tick("model memory", "the machine's own%s%s",
+         limit[0] != '\0' ? "; --gpu-memory is of no use" : "", idle);
+}
+
 static void check_memory(int *crosses, const engine *e) {
   char text[64];
   if (!proc_value("/proc/meminfo", "MemAvailable", text, sizeof text)) return;
@@ -85,7 +102,7 @@ static void check_memory(int *crosses, const engine *e) {
 }
 
 /* The driver's own library is asked, by dlopen: fimd runs on machines that have none. */
-static void check_gpu(const engine *e) {
+static void check_gpu(void) {
   void *cuda = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   int (*init)(unsigned) = NULL, (*version)(int *) = NULL, (*count)(int *) = NULL;
   int (*device_name)(char *, int, int) = NULL;
@@ -101,10 +118,8 @@ static void check_gpu(const engine *e) {
       device_name != NULL)
     device_name(name, sizeof name, 0);
   if (version != NULL) version(&v);
-  const char *note = e == NULL ? "" : engine_get_info(e)->backend_note;
   if (n > 0)
-    tick("GPU", "%s, driver for CUDA %d.%d%s%s", name, v / 1000, v % 1000 / 10,
-         note[0] != '\0' ? "; " : "", note);
+    tick("GPU", "%s, driver for CUDA %d.%d", name, v / 1000, v % 1000 / 10);
   else
     tick("GPU", "none (%s): completions run on the CPU",
          cuda == NULL ? "no NVIDIA driver is installed" : "the driver finds no device");
@@ -133,7 +148,7 @@ static void check_model(int *crosses, const engine *e) {
   else
     cross(crosses, "model", "choose a Qwen2.5-Coder model with --model",
           "%s has no fill-in-the-middle tokens", i->model);
-  tick("backend", "%s", i->backend);
+  tick("backend", "%s%s%s", i->backend, i->backend_note[0] != '\0' ? "; " : "", i->backend_note);
 }
 
 static void check_completion(int *crosses, const cli_options *o, engine *e) {
@@ -163,14 +178,18 @@ int cli_doctor(const cli_options *o) {
   printf("fimd " FIMD_VERSION "\n");
   check_cpu(&crosses);
   int rc = engine_open(&e, &o->engine, err, sizeof err);
-  check_gpu(e);
+  check_gpu();
   check_memory(&crosses, e);
   check_grammars(&crosses);
   if (rc == ENGINE_OK) {
+    check_device_memory(o, e);
     check_model(&crosses, e);
     check_completion(&crosses, o, e);
   } else {
-    cross(&crosses, "model", "name a model that is there, or leave out --model for the embedded one",
+    cross(&crosses, "model",
+          rc == ENGINE_ENOMEM
+              ? "take one of the ways that it names"
+              : "name a model that is there, or leave out --model for the embedded one",
           "%s", err);
   }
   engine_close(e);

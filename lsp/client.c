@@ -155,6 +155,8 @@ static void tell_model(lsp__client *c) {
     const engine_info *info = engine_get_info(s->engine);
     lsp__client_log(c, LSP__LOG_INFO, "%s (%s) is ready on %s, loaded in %.0f ms", info->model,
                     info->types, info->backend, info->load_ms);
+    if (engine_get_state(s->engine).fell_back)
+      lsp__client_log(c, LSP__LOG_WARNING, "%s", info->backend_note);
   } else if (!c->failure_told) {
     const char *why = s->model == LSP__MODEL_FAILED ? s->model_error : "out of memory";
     c->failure_told = true;
@@ -465,6 +467,8 @@ lsp__client *lsp__client_new(lsp__server *s) {
   c->server = s;
   c->owners = 1;
   lsp__settings_init(&c->start_settings, &s->options->completion);
+  c->unload_after = c->start_settings.unload_after =
+      (float)s->options->engine.unload_after_ms / 60e3f;
   c->settings = c->start_settings;
   c->next = s->clients;
   s->clients = c;

@@ -17,6 +17,20 @@ static void write_int(lsp__buffer *b, const char *key, int64_t value) {
   lsp__json_int(b, value);
 }
 
+static void write_device(const engine *e, const engine_info *info, lsp__buffer *b) {
+  engine_state state = engine_get_state(e);
+  lsp__json_key(b, "loaded");
+  lsp__json_bool(b, state.loaded);
+  lsp__json_key(b, "fellBack");
+  lsp__json_bool(b, state.fell_back);
+  write_int(b, "loads", state.loads);
+  write_int(b, "unloads", state.unloads);
+  write_int(b, "deviceFailures", state.failures);
+  if (info->device_total == 0) return;
+  write_int(b, "deviceBytes", (int64_t)info->device_total);
+  write_int(b, "deviceBytesFree", (int64_t)info->device_free);
+}
+
 static void write_model(const lsp__server *s, lsp__buffer *b) {
   static const char *const states[] = {"loading", "ready", "failed"};
   lsp__json_key(b, "model");
@@ -32,12 +46,14 @@ static void write_model(const lsp__server *s, lsp__buffer *b) {
     write_string(b, "name", info->model);
     write_string(b, "path", info->path);
     write_string(b, "backend", info->backend);
+    write_string(b, "backendNote", info->backend_note);
     write_string(b, "types", info->types);
     write_int(b, "parameters", info->parameters);
     write_int(b, "weightBytes", info->weight_bytes);
     write_int(b, "context", info->context);
     lsp__json_key(b, "loadMs");
     lsp__json_double(b, info->load_ms);
+    write_device(s->engine, info, b);
   }
   lsp__json_end(b, '}');
 }

@@ -103,6 +103,7 @@ struct lsp__client {
   bool can_progress, can_configuration, can_insert_as_is;
   enum { LSP__TRACE_OFF = 0, LSP__TRACE_MESSAGES, LSP__TRACE_VERBOSE } trace;
   lsp__settings start_settings, settings; /* with initializationOptions; and as they are now */
+  float unload_after; /* as it was last passed on to the engine for this client */
   lsp__document *documents;
   int document_count;
   struct lsp__root {
@@ -195,6 +196,8 @@ struct lsp__server {
 
 /* Lets all clients leave and ends the loop. The first call's code counts. */
 void lsp__server_stop(lsp__server *s, int exit_code);
+/* What concerns all: the engine is told what this client has changed. */
+void lsp__server_settings_changed(lsp__client *c);
 void lsp__server_watch_parent(lsp__server *s, int64_t pid);
 
 #endif

@@ -2,10 +2,13 @@
 #include "lsp/loader.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lsp/buffer.h"
+
+#define EVENTS 8
 
 struct lsp__loader {
   uv_mutex_t lock;
@@ -15,6 +18,11 @@ struct lsp__loader {
   lsp__model_state state;
   double progress;
   engine *engine;
+  struct {
+    engine_event event;
+    char words[512];
+  } events[EVENTS];
+  unsigned event_first, event_count; /* events[event_first % EVENTS] is the oldest */
   /* the thread's until state is no more LOADING */
   engine_options options;
   char *model, *backend;
@@ -40,6 +48,33 @@ static void on_progress(void *user, double done) {
   if (news) l->progress = done;
   if (news && l->wake != NULL) uv_async_send(l->wake);
   uv_mutex_unlock(&l->lock);
+}
+
+static void on_event(void *user, engine_event event, const char *words) {
+  lsp__loader *l = user;
+  uv_mutex_lock(&l->lock);
+  if (l->event_count == EVENTS) {
+    l->event_first++;
+    l->event_count--;
+  }
+  unsigned i = (l->event_first + l->event_count++) % EVENTS;
+  l->events[i].event = event;
+  snprintf(l->events[i].words, sizeof l->events[i].words, "%s", words);
+  if (l->wake != NULL) uv_async_send(l->wake);
+  uv_mutex_unlock(&l->lock);
+}
+
+bool lsp__loader_event(lsp__loader *l, engine_event *event, char *words, size_t size) {
+  uv_mutex_lock(&l->lock);
+  bool some = l->event_count > 0;
+  if (some) {
+    unsigned i = l->event_first++ % EVENTS;
+    l->event_count--;
+    *event = l->events[i].event;
+    snprintf(words, size, "%s", l->events[i].words);
+  }
+  uv_mutex_unlock(&l->lock);
+  return some;
 }
 
 static void *run(void *arg) {
@@ -83,6 +118,7 @@ int lsp__loader_start(lsp__loader **out, const engine_options *options, uv_async
   }
   l->options = *options;
   l->options.on_progress = on_progress;
+  l->options.on_event = on_event;
   l->options.user = l;
   l->owners = 1;
   l->wake = wake;

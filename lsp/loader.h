@@ -21,6 +21,9 @@ int lsp__loader_start(lsp__loader **out, const engine_options *options, uv_async
  * borrowed until release. */
 lsp__model_state lsp__loader_state(lsp__loader *l, double *progress, engine **e,
                                    const char **message);
+/* The next thing that the engine's device met with, oldest first; words are copied. False: there
+ * is none. What is not fetched in time is lost, the oldest first. */
+bool lsp__loader_event(lsp__loader *l, engine_event *event, char *words, size_t size);
 /* Closes the engine. A model that still loads cannot be interrupted: its thread is left to end
  * by itself and cleans up behind it, so that leaving never waits for a load. NULL is a no-op. */
 void lsp__loader_release(lsp__loader *l);

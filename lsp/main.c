@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "lsp/cli.h"
+#include "lsp/settings.h"
 
 static const char help_text[] =
     "fimd " FIMD_VERSION " - fill-in-the-middle completions from your own machine, over LSP\n"
@@ -35,6 +37,10 @@ static const char help_text[] =
     "Check this machine\n"
     "  fimd doctor                   what works, what does not, and one fix for each\n"
     "  fimd bench [--json]           time the tokenizer, prefill and decode\n"
+    "  fimd bench engine [MODEL]     a table: prefill, decode, steps of 1 to 128 tokens, GB/s\n"
+    "    --random-weights SIZE:TYPE  a true shape without a file: 0.5b 1.5b 3b 7b 14b 32b, in\n"
+    "                                f32 f16 bf16 q8_0 q4_0 q4_k q6_k (also for generate)\n"
+    "    --quick, --json             fewer runs of each; the table as JSON\n"
     "  fimd demo                     ghost text in five languages, through the daemon\n"
     "\n"
     "Model and machine (every command)\n"
@@ -43,6 +49,10 @@ static const char help_text[] =
     "  --backend NAME                auto, cuda, cpu or cpu-reference (default: auto)\n"
     "  --threads N                   CPU threads (default: one per core)\n"
     "  --context N                   KV cache in tokens (default: the model's, at most 8192)\n"
+    "  --gpu-memory SIZE             most GPU memory to take, as 20GB or 8GiB (default: what is\n"
+    "                                free); a model that does not fit is refused before loading\n"
+    "  --unload-after MINUTES        give the model's memory back after so long without a request;\n"
+    "                                the next one loads it again (default: 0, never)\n"
     "\n"
     "Completions (lsp, complete, generate)\n"
     "  --max-tokens N                longest completion (default 64)\n"
@@ -68,6 +78,10 @@ enum {
   OPT_BACKEND,
   OPT_THREADS,
   OPT_CONTEXT,
+  OPT_GPU_MEMORY,
+  OPT_UNLOAD_AFTER,
+  OPT_RANDOM_WEIGHTS,
+  OPT_QUICK,
   OPT_MAX_TOKENS,
   OPT_MAX_LINES,
   OPT_PROMPT_TOKENS,
@@ -96,6 +110,10 @@ static const struct option long_options[] = {
     {"backend", required_argument, NULL, OPT_BACKEND},
     {"threads", required_argument, NULL, OPT_THREADS},
     {"context", required_argument, NULL, OPT_CONTEXT},
+    {"gpu-memory", required_argument, NULL, OPT_GPU_MEMORY},
+    {"unload-after", required_argument, NULL, OPT_UNLOAD_AFTER},
+    {"random-weights", required_argument, NULL, OPT_RANDOM_WEIGHTS},
+    {"quick", no_argument, NULL, OPT_QUICK},
     {"max-tokens", required_argument, NULL, OPT_MAX_TOKENS},
     {"max-lines", required_argument, NULL, OPT_MAX_LINES},
     {"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
@@ -143,6 +161,34 @@ static bool parse_float(const char *name, const char *text, double high, float *
   return true;
 }
 
+/* "20GB", "8.5 GiB". A number alone is refused: bytes are never meant. */
+static bool parse_size(const char *name, const char *text, size_t *out) {
+  static const struct {
+    const char *name;
+    double bytes;
+  } units[] = {{"MB", 1e6}, {"GB", 1e9}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}};
+  char *end;
+  errno = 0;
+  double v = strtod(text, &end);
+  if (errno == 0 && end != text && v > 0) {
+    end += strspn(end, " ");
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+      if (strcasecmp(end, units[i].name) != 0 || v * units[i].bytes > 1e15) continue;
+      *out = (size_t)(v * units[i].bytes);
+      return true;
+    }
+  }
+  fprintf(stderr, "fimd: %s: '%s' is not a size such as 20GB, 20000MB or 20GiB\n", name, text);
+  return false;
+}
+
+static bool parse_minutes(const char *name, const char *text, int *ms) {
+  float minutes;
+  if (!parse_float(name, text, 10080, &minutes)) return false;
+  *ms = lsp__minutes_to_ms(minutes);
+  return true;
+}
+
 static bool parse_seed(const char *text, uint64_t *out) {
   char *end;
   errno = 0;
@@ -175,6 +221,10 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_BACKEND: e->backend = value; return true;
   case OPT_THREADS: return parse_int("--threads", value, 0, 1024, &e->threads);
   case OPT_CONTEXT: return parse_int("--context", value, 0, 1 << 20, &e->context);
+  case OPT_GPU_MEMORY: return parse_size("--gpu-memory", value, &e->gpu_memory);
+  case OPT_UNLOAD_AFTER: return parse_minutes("--unload-after", value, &e->unload_after_ms);
+  case OPT_RANDOM_WEIGHTS: e->random_weights = value; return true;
+  case OPT_QUICK: o->quick = true; return true;
   case OPT_MAX_TOKENS: return parse_int("--max-tokens", value, 0, 4096, &c->max_tokens);
   case OPT_MAX_LINES: return parse_int("--max-lines", value, 0, 1000, &c->max_lines);
   case OPT_PROMPT_TOKENS: return parse_int("--prompt-tokens", value, 0, 1 << 20, &c->prompt_tokens);
@@ -202,6 +252,11 @@ static int serve(cli_options *o) {
 }
 
 static int run_command(const char *name, cli_options *o) {
+  if (o->engine.random_weights != NULL && strcmp(name, "bench") != 0 &&
+      strcmp(name, "generate") != 0) {
+    fprintf(stderr, "fimd: --random-weights has no tokenizer: only bench and generate take it\n");
+    return 2;
+  }
   if (strcmp(name, "lsp") == 0) return serve(o);
   for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
     if (strcmp(name, commands[i].name) == 0) return commands[i].run(o);

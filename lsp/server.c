@@ -78,8 +78,30 @@ void lsp__server_watch_parent(lsp__server *s, int64_t pid) {
 
 /* ---- news from other threads ----------------------------------------------------------- */
 
+void lsp__server_settings_changed(lsp__client *c) {
+  lsp__server *s = c->server;
+  if (s->model != LSP__MODEL_READY || c->settings.unload_after == c->unload_after) return;
+  c->unload_after = c->settings.unload_after;
+  engine_set_unload_after(s->engine, lsp__minutes_to_ms(c->settings.unload_after));
+}
+
+/* What the device met with, to all clients: what changes their work is shown, the rest logged. */
+static void tell_event(lsp__server *s, engine_event event, const char *words) {
+  bool good = event == ENGINE_EVENT_UNLOADED || event == ENGINE_EVENT_LOADED;
+  int level = good ? LSP__LOG_LOG : LSP__LOG_WARNING;
+  for (lsp__client *c = s->clients, *next; c != NULL; c = next) {
+    next = c->next;
+    c->owners++;
+    lsp__client_log(c, level, "%s", words);
+    if (event == ENGINE_EVENT_FELL_BACK) lsp__client_show(c, level, "fimd: %s", words);
+    lsp__client_unref(c);
+  }
+}
+
 static void on_wake(uv_async_t *async) {
   lsp__server *s = async->data;
+  engine_event event;
+  char words[512];
   if (s->model == LSP__MODEL_LOADING && s->loader != NULL) {
     lsp__model_state before = s->model;
     double progress = s->progress;
@@ -89,9 +111,12 @@ static void on_wake(uv_async_t *async) {
         next = c->next;
         c->owners++;
         lsp__client_model_news(c);
+        lsp__server_settings_changed(c);
         lsp__client_unref(c);
       }
   }
+  while (s->loader != NULL && lsp__loader_event(s->loader, &event, words, sizeof words))
+    tell_event(s, event, words);
   lsp__mailbox_deliver(s);
 }
 

@@ -1,7 +1,8 @@
 /* settings.c - the keys, their types and bounds.
  *
  * A setting from a workspace can change how completions are made, never what program runs or
- * which file is read: model, backend and threads belong to the command line. */
+ * which file is read or what the model is loaded into: model, backend, threads and GPU memory
+ * belong to the command line. */
 #include "lsp/settings.h"
 
 #include <stddef.h>
@@ -30,10 +31,12 @@ static const struct key {
     {"topP", REAL, offsetof(lsp__settings, completion.top_p), 0, 1, NULL},
     {"seed", SEED, offsetof(lsp__settings, completion.seed), 0, 9007199254740992.0, NULL},
     {"noContext", BOOL, offsetof(lsp__settings, completion.no_context), 0, 0, NULL},
+    {"unloadAfter", REAL, offsetof(lsp__settings, unload_after), 0, 10080, NULL},
     {"model", COMMAND_LINE, 0, 0, 0, "--model"},
     {"backend", COMMAND_LINE, 0, 0, 0, "--backend"},
     {"threads", COMMAND_LINE, 0, 0, 0, "--threads"},
     {"context", COMMAND_LINE, 0, 0, 0, "--context"},
+    {"gpuMemory", COMMAND_LINE, 0, 0, 0, "--gpu-memory"},
 };
 
 typedef struct teller {
@@ -139,6 +142,11 @@ bool lsp__settings_language_on(const lsp__settings *s, const char *language) {
     if (strcmp(s->languages[i].name, "*") == 0) on = s->languages[i].on;
   }
   return on;
+}
+
+int lsp__minutes_to_ms(float minutes) {
+  double ms = (double)minutes * 60e3;
+  return ms <= 0 ? 0 : ms < 1 ? 1 : (int)ms;
 }
 
 void lsp__settings_write(const lsp__settings *s, lsp__buffer *b) {

@@ -17,6 +17,7 @@ typedef struct lsp__settings {
   bool popup;     /* answer textDocument/completion; read at initialize */
   bool streaming; /* fimd/inlineCompletion/didUpdate; read at initialize */
   completion_options completion;
+  float unload_after; /* minutes; 0: never. Of the engine, and so for all clients */
   int language_count;
   struct {
     char name[32]; /* a language id, or "*" for all others */
@@ -29,6 +30,8 @@ void lsp__settings_init(lsp__settings *s, const completion_options *start);
 void lsp__settings_apply(lsp__settings *s, const cJSON *object,
                          void (*tell)(void *user, const char *text), void *user);
 bool lsp__settings_language_on(const lsp__settings *s, const char *language);
+/* unloadAfter and --unload-after as the engine takes them: nothing but 0 becomes 0, "never". */
+int lsp__minutes_to_ms(float minutes);
 /* The settings as an object. */
 void lsp__settings_write(const lsp__settings *s, lsp__buffer *b);
 

@@ -218,6 +218,7 @@ static void tell(void *user, const char *text) {
 
 void lsp__settings_changed(lsp__client *c) {
   if (c->completion != NULL) completion_set_options(c->completion, &c->settings.completion);
+  lsp__server_settings_changed(c);
 }
 
 /* What the client says replaces what it said before: a setting that is gone is as it was at

@@ -175,7 +175,8 @@ static void check_fast(const fixture *f, const char *backend) {
 }
 
 static void test_fast(void **state) {
-  static const char *const backends[] = {"cpu", "cpu:portable", "cpu:avx2", "cpu:avx512", "cpu:amx"};
+  static const char *const backends[] = {"cpu", "cpu:portable", "cpu:avx2", "cpu:avx512", "cpu:amx",
+                                         "cuda", "cuda:plain"};
   for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) check_fast(*state, backends[i]);
 }
 
@@ -191,6 +192,12 @@ static int collect(void *user, const int32_t *ids, int n) {
     c->ids[c->n++] = ids[i];
   }
   return 0;
+}
+
+static bool have_gpu(void) {
+  engine *e = open_backend(NULL, "cuda");
+  engine_close(e);
+  return e != NULL;
 }
 
 /* Free-running greedy equals the reference up to the first margin under the bound. */
@@ -222,6 +229,7 @@ static void check_free(const fixture *f, const char *backend, float bound) {
 static void test_free_running(void **state) {
   check_free(*state, "cpu-reference", 0.01f);
   check_free(*state, "cpu", 0.1f);
+  if (have_gpu()) check_free(*state, "cuda", 0.1f);
 }
 
 /* ---- the random model with head_dim 128 -------------------------------------------------- */
@@ -276,6 +284,7 @@ static void test_tiny_reference(void **state) {
 static void test_tiny_fast(void **state) {
   (void)state;
   check_tiny("cpu");
+  if (have_gpu()) check_tiny("cuda");
 }
 
 int main(void) {

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 static const char *const backends[] = {"cpu-reference", "cpu:portable", "cpu:avx2", "cpu:avx512",
-                                       "cpu:amx"};
-enum { BACKENDS = sizeof backends / sizeof *backends, TOKENS = 110, TOP_K = 4 };
+                                       "cpu:amx", "cuda", "cuda:plain"};
+enum { BACKENDS = sizeof backends / sizeof *backends, CPU_LEVELS = 5, TOKENS = 110, TOP_K = 4 };
 
 static uint64_t seed;
 
@@ -241,7 +241,7 @@ static void levels_agree(void **state) {
     sequence s = make_sequence(&r, &varieties[v]);
     float *want = rows_new(&s), *got = rows_new(&s);
     bool have = false;
-    for (int b = 2; b < BACKENDS; b++) {
+    for (int b = 2; b < CPU_LEVELS; b++) {
       toy_device d;
       if (!toy_device_open(&d, &s.model, backends[b], 2, TOKENS, TOKENS)) continue;
       run_rows(&d, s.ids, s.pos, TOKENS, 0, NULL, got);

@@ -46,6 +46,15 @@ static void test_settings(void **state) {
                              "\"enable\":1,\"languages\":3,\"model\":\"m\",\"nonsense\":{},\"seed\":0.5}"), 9);
   assert_int_equal(s.completion.max_tokens, 12);
   assert_int_equal(s.completion.max_lines, 8);
+  /* The engine's: minutes; what it is loaded into is not for a workspace to say. */
+  assert_true(s.unload_after == 0);
+  assert_int_equal(apply(&s, "{\"unloadAfter\":-1}"), 1);
+  assert_int_equal(apply(&s, "{\"unloadAfter\":0.5,\"gpuMemory\":\"20GB\"}"), 1);
+  assert_true(s.unload_after == 0.5f);
+  assert_int_equal(lsp__minutes_to_ms(0), 0);
+  assert_int_equal(lsp__minutes_to_ms(0.5f), 30000);
+  assert_int_equal(lsp__minutes_to_ms(1e-9f), 1);
+  assert_int_equal(lsp__minutes_to_ms(10080), 604800000);
   assert_int_equal(apply(&s, "[]"), 1);
   assert_int_equal(apply(&s, "null"), 0);
 }

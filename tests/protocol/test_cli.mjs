@@ -31,7 +31,8 @@ function refused(code, pattern, args, input) {
 // Help and wrong usage.
 const help = ok(['help']);
 assert.equal(ok(['--help']), help);
-for (const word of ['complete', 'tokenize', 'generate', 'bench', 'doctor', 'demo', '--socket', '--model', 'default'])
+for (const word of ['complete', 'tokenize', 'generate', 'bench', 'doctor', 'demo', '--socket', '--model', 'default',
+  '--gpu-memory', '--unload-after', '--random-weights', 'bench engine'])
   assert.ok(help.includes(word), `help tells of ${word}`);
 assert.match(ok(['--version']), /^fimd \d+\.\d+\.\d+\n$/);
 refused(2, /no command 'frobnicate'/, ['frobnicate']);
@@ -46,6 +47,14 @@ refused(1, /not a token id/, ['generate', '--ids', '1 99999999']);
 refused(1, /no-such-file/, ['complete', 'no-such-file.c', '1:1']);
 refused(1, /no-such-model\.gguf/, ['generate', '--ids', '1', '--model', './no-such-model.gguf']);
 refused(1, /hf download Qwen\/Qwen2\.5-Coder-1\.5B/, ['generate', '--ids', '1', '--model', 'Qwen/Qwen2.5-Coder-1.5B']);
+
+for (const size of ['20', '20TB', '-1GB', '0GB', 'GB', '1e300GB', '']) refused(2, /--gpu-memory/, ['doctor', '--gpu-memory', size]);
+for (const minutes of ['-1', 'nan', 'soon', '1e9']) refused(2, /--unload-after/, ['doctor', '--unload-after', minutes]);
+refused(2, /no tokenizer/, ['complete', '--random-weights', 'tiny:f16', 'README.md', '1:1']);
+refused(2, /usage: fimd bench engine/, ['bench', 'engine', 'a', 'b']);
+refused(1, /SIZE:TYPE/, ['bench', 'engine', '--random-weights', '9b:q8_0']);
+refused(1, /blocks of 256/, ['bench', 'engine', '--random-weights', '0.5b:q4_k']);
+refused(1, /no-such-model/, ['bench', 'engine', './no-such-model.gguf']);
 
 // tokenize: the golden vectors as a user would get them, and back.
 const golden = JSON.parse(readFileSync('tests/data/golden.json', 'utf8'));
@@ -67,6 +76,21 @@ for (let i = 0; i < 20 && entry.q8_0.margin[i] >= 0.01; i++) assert.equal(genera
 assert.equal(ok(['generate', '--ids', entry.ids.join(','), '-n', '3', '--backend', 'cpu-reference']), generated.tokens.slice(0, 3).join(' ') + '\n');
 assert.equal(ok(['generate', '--ids', '1', '-n', '0']), '\n');
 
+// Without a file: random weights, the same ones each time, and none of them needs a tokenizer.
+const random = ok(['generate', '--random-weights', 'tiny:q8_0', '--ids', '1 2 3', '-n', '8']);
+assert.equal(random.trim().split(' ').length, 8);
+assert.equal(ok(['generate', '--random-weights', 'TINY:Q8_0', '--ids', '1 2 3', '-n', '8', '--gpu-memory', '1.5GiB']), random);
+
+// bench engine: a row for each length and width that the context has room for.
+const bench = JSON.parse(ok(['bench', 'engine', '--random-weights', 'tiny:q4_k', '--context', '1024', '--quick', '--json']));
+assert.deepEqual([bench.model, bench.types], ['random-tiny', 'Q4_K']);
+assert.deepEqual(bench.rows.map((r) => [r.kind, r.tokens, r.context]), [['prefill', 512, 0], ['decode', 1, 512],
+  ...[1, 2, 4, 8, 16, 32, 48, 64, 96, 128].map((t) => ['step', t, 512])]);
+for (const r of bench.rows) assert.ok(r.ms > 0 && r.bytes > 0 && r.gbPerSecond > 0 && r.tflops > 0, JSON.stringify(r));
+assert.equal(bench.rows[1].bytes, bench.rows[2].bytes, 'a decode is a step of one token');
+const table = ok(['bench', 'engine', '--random-weights', 'tiny:bf16', '--context', '700', '--quick']);
+for (const word of ['random-tiny, BF16', 'prefill', 'decode', 'step', 'must move', 'GB/s']) assert.ok(table.includes(word), `${word}\n${table}`);
+
 // complete: deterministic, JSON and plain agree, the position is checked.
 const file = join(scratch, 'shape.py');
 writeFileSync(file, 'class Square:\n    def __init__(self, side):\n        self.side = side\n\n    def area(self):\n        return \n');
@@ -84,6 +108,7 @@ refused(1, /no line 9/, ['complete', file, '9:1']);
 const doctor = ok(['doctor']);
 assert.ok(!doctor.includes('\u2717'), doctor);
 for (const word of ['CPU', 'GPU', 'memory', 'grammars', 'model', 'completion']) assert.ok(doctor.includes(`\u2713 ${word}`), word);
+assert.ok(ok(['doctor', '--unload-after', '10']).includes('given back after 10 min'));
 const sick = run(['doctor', '--model', './no-such-model.gguf']);
 assert.equal(sick.status, 1);
 assert.match(sick.stdout, /\u2717 model[^\n]*\n\s+fix: /);

@@ -1,0 +1,742 @@
+/* attend.cu - attention of one to CUDA_EXACT tokens over the cache, causal or as a tree.
+ *
+ * EXACT. The bits of a token's result are a function of its query and of its keys in order, and
+ * of nothing else. Its keys are numbered: first the committed slots, then its ancestors among the
+ * step's rows, ascending, then itself. When a draft's accepted path is compacted into the cache
+ * its keys keep their numbers, so everything is cut by number, not by slot:
+ *
+ *   tile    64 keys [64 t, 64 t + 64), from nothing: S = q k^T on the tensor cores, head_dim
+ *           ascending; m = the largest of S / sqrt(head_dim) (in powers of 2: times log2 e);
+ *           P = 2^(S - m) as f16; l = P 1 and o = P v on the tensor cores, keys ascending
+ *   group   four tiles, merged from the left;   result: the groups, merged from the left
+ *   merge   (m, l, o) + (m', l', o'): M = max(m, m'); (M, l 2^(m - M) + l' 2^(m' - M), ...);
+ *           nothing + x is x itself. Roundings are spelled out (__fmaf_rn): no kernel may differ.
+ *
+ * A row of mma.m16n8k16 depends on its own row of A only, so it does not matter which rows share
+ * an instruction, nor which warp issues it. Keys beyond a token's last have S = -inf by selection,
+ * P = 0, and v is masked to 0 in the registers: what is stored there (another token's value, or
+ * the NaN of memory never written) cannot matter, not even through the alignment of exponents
+ * inside the tensor core.
+ *
+ * Rows of an instruction are 2 tokens by up to 8 heads of one kv head. Three kernels:
+ *
+ * attend_one: one token, short contexts. A block of 8 warps takes one tile of one kv head, and
+ *   all of its heads or, where there are multiprocessors to spare, some. The warps share S by keys
+ *   (exchanged through shared memory) and o by dims. Parts go to scratch; the last block of the
+ *   same heads merges them. Committed keys are requested before the wait for the kernel that
+ *   makes the query.
+ * attend_parts: a block of 4 warps takes 8 tokens and walks over `span` tiles (1 where blocks are
+ *   few, else 4: a group), which all its tokens share through shared memory (two stages). A warp
+ *   has two tokens, all heads of the kv head. Causal rows need nothing else: key s is in slot s.
+ *   In a tree this serves the tiles below the first that has a draft's key; the others are each
+ *   token's own, and a block each: gathered, and computed as in attend_one.
+ * attend_fold: merges the parts of a token and head; a thread has one dim.
+ *
+ * Scratch: counters; then rows of parts [row][head] (m, l) and [row][head][head_dim] o. Row
+ * item * tokens + t is token t's part of span `item`; own tiles follow. Where that would be much
+ * memory (long caches) the tokens go in several passes over the same scratch. */
+#include <math.h>
+
+#include "kernels/cuda/attend.cuh"
+
+enum {
+  COUNTER_BYTES = 4096,
+  GROUP = 4,            /* tiles */
+  BLOCK = 8,            /* tokens of a block of attend_parts */
+  ONE_MOST = 4096,      /* keys: attend_one's fold is one block's work */
+  ROWS_MOST = 4096,     /* rows of parts of one pass, if the cache is not huge */
+  OWN_MOST = (ATTEND_KEYS - 1 + CUDA_EXACT + ATTEND_KEYS - 1) / ATTEND_KEYS,
+  S_STRIDE = 72,        /* floats: 8 rows of float2 in different banks */
+};
+
+/* How a launch is cut. Passed to kernels by value. */
+typedef struct attend_plan {
+  int span, items;     /* tiles of a span; spans there may be */
+  int own;             /* own tiles a token may have */
+  int token0, tokens;  /* of this pass; a multiple of BLOCK */
+  int head_blocks;     /* of block_heads heads, of a kv head */
+  int block_heads;     /* up to 8 */
+  int *counters;       /* [kv_heads * head_blocks] */
+  float2 *ml;          /* [row][heads] */
+  float *o;            /* [row][heads][head_dim] */
+} attend_plan;
+
+/* The heads of a block. */
+typedef struct attend_heads {
+  int kv, first, count;
+} attend_heads;
+
+__device__ __forceinline__ attend_heads heads_of(const cuda_attend &a, const attend_plan &p,
+                                                 int i) {
+  attend_heads h;
+  int per_kv = a.heads / a.kv_heads;
+  h.kv = i / p.head_blocks;
+  h.first = h.kv * per_kv + i % p.head_blocks * p.block_heads;
+  h.count = min(p.block_heads, (h.kv + 1) * per_kv - h.first);
+  return h;
+}
+
+template <int D> __device__ __forceinline__ float exponent_scale() {
+  return D == 64 ? 0.125f * 1.44269504f : 0.0883883476f * 1.44269504f;
+}
+
+/* ---- merging ----------------------------------------------------------------------------- */
+
+typedef struct attend_state {
+  float m, l, o;
+} attend_state;
+
+__device__ __forceinline__ float merged(float x, float a, float y, float b) {
+  return __fmaf_rn(x, a, __fmul_rn(y, b));
+}
+
+__device__ __forceinline__ void merge(attend_state &s, bool &any, const attend_state &p) {
+  if (!any) {
+    s = p;
+    any = true;
+    return;
+  }
+  float m = fmaxf(s.m, p.m);
+  float a = attend__exp2(__fsub_rn(s.m, m)), b = attend__exp2(__fsub_rn(p.m, m));
+  s.m = m;
+  s.l = merged(s.l, a, p.l, b);
+  s.o = merged(s.o, a, p.o, b);
+}
+
+/* Merges one dim of the parts of token t of the pass, which has `tiles` tiles, the first `shared`
+ * of them in spans. Loads are issued for many parts at a time. */
+template <int D>
+__device__ __forceinline__ attend_state fold(const attend_plan &p, int heads, int t, int head,
+                                             int dim, int shared, int tiles) {
+  const int batch = 16;
+  int spans = (shared + p.span - 1) / p.span, parts = spans + tiles - shared;
+  attend_state sum, group, part[batch];
+  bool any = false, any_group = false;
+  for (int base = 0; base < parts; base += batch) {
+#pragma unroll
+    for (int j = 0; j < batch; j++) {
+      int i = base + j;
+      if (i >= parts) continue;
+      int row = i < spans ? i * p.tokens + t : p.items * p.tokens + t * p.own + i - spans;
+      size_t at = (size_t)row * heads + head;
+      float2 ml = __ldcg(p.ml + at);
+      part[j].m = ml.x;
+      part[j].l = ml.y;
+      part[j].o = __ldcg(p.o + at * D + dim);
+    }
+#pragma unroll
+    for (int j = 0; j < batch; j++) {
+      int i = base + j;
+      if (i >= parts) continue;
+      merge(group, any_group, part[j]);
+      int end = i < spans ? min((i + 1) * p.span, shared) : shared + i - spans + 1;
+      if (end % GROUP == 0 || i == parts - 1) {
+        merge(sum, any, group);
+        any_group = false;
+      }
+    }
+  }
+  return sum;
+}
+
+__device__ __forceinline__ float result(float o, float l) {
+  return __fdiv_rn(o, l) * CUDA_INNER_SCALE;
+}
+
+/* ---- a tile, in registers ---------------------------------------------------------------- */
+
+/* Masks for the halves of b0 (part 0) or b1 (part 1) of k-step ks: keys below `valid` stay. */
+__device__ __forceinline__ uint32_t values_mask(int valid, int ks, int part, int c) {
+  int key = 16 * ks + 8 * part + 2 * c;
+  return (key < valid ? 0xffffu : 0u) | (key + 1 < valid ? 0xffff0000u : 0u);
+}
+
+/* Softens half H of the rows of S [8 keys-tiles][accumulator]: P as the A operand p[tile][H];
+ * returns the rows' m. */
+template <int H>
+__device__ __forceinline__ float soften(float s[8][4], uint32_t p[8][2], int valid, float scale,
+                                        int c) {
+  if (valid < ATTEND_KEYS) {
+#pragma unroll
+    for (int i = 0; i < 16; i++)
+      if (8 * (i / 2) + 2 * c + i % 2 >= valid) s[i / 2][2 * H + i % 2] = -INFINITY;
+  }
+  float m = s[0][2 * H];
+#pragma unroll
+  for (int i = 1; i < 16; i++) m = fmaxf(m, s[i / 2][2 * H + i % 2]);
+  m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 1));
+  m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 2));
+  m = valid > 0 ? __fmul_rn(m, scale) : 0.f;
+#pragma unroll
+  for (int i = 0; i < 8; i++)
+    p[i][H] = attend__pair(attend__exp2(__fmaf_rn(s[i][2 * H], scale, -m)),
+                           attend__exp2(__fmaf_rn(s[i][2 * H + 1], scale, -m)));
+  return m;
+}
+
+/* l[0], l[2]: the sums of rows lane / 4 and lane / 4 + 8. */
+__device__ __forceinline__ void sums(float l[4], const uint32_t p[8][2]) {
+  const uint32_t ones = 0x3c003c00u;
+  l[0] = l[1] = l[2] = l[3] = 0.f;
+#pragma unroll
+  for (int ks = 0; ks < 4; ks++)
+    device__mma(l, p[2 * ks][0], p[2 * ks][1], p[2 * ks + 1][0], p[2 * ks + 1][1], ones, ones);
+}
+
+/* ---- a tile of one token, shared by the warps of a block ---------------------------------- */
+
+/* The tile's keys and values are in shared memory (visible to all); s_shared: 8 * S_STRIDE
+ * floats. q has the token's heads in rows 0 .. 7, the others are 0. Writes row `row` of parts. */
+template <int D, int WARPS>
+__device__ __forceinline__ void tile_of_one(const cuda_attend &a, const attend_plan &p,
+                                            attend_heads h, uint32_t keys, uint32_t values,
+                                            float *s_shared, const uint32_t q[D / 16][4],
+                                            int valid, size_t row) {
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, c = lane & 3;
+#pragma unroll
+  for (int i = 0; i < 8 / WARPS; i++) {
+    int nt = warp * (8 / WARPS) + i;
+    float s[4] = {};
+#pragma unroll
+    for (int kb = 0; kb < D / 32; kb++) {
+      uint32_t r[4];
+      attend__keys<D>(r, keys, nt, kb, lane);
+      device__mma(s, q[2 * kb][0], 0, q[2 * kb][2], 0, r[0], r[1]);
+      device__mma(s, q[2 * kb + 1][0], 0, q[2 * kb + 1][2], 0, r[2], r[3]);
+    }
+    *(float2 *)(s_shared + g * S_STRIDE + 8 * nt + 2 * c) = make_float2(s[0], s[1]);
+  }
+  __syncthreads();
+  float s[8][4], l[4];
+  uint32_t prob[8][2];
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    float2 v = *(const float2 *)(s_shared + g * S_STRIDE + 8 * i + 2 * c);
+    s[i][0] = v.x, s[i][1] = v.y;
+    prob[i][1] = 0;
+  }
+  float m = soften<0>(s, prob, valid, exponent_scale<D>(), c);
+  size_t at = row * a.heads + h.first + g;
+  if (warp == 0) {
+    sums(l, prob);
+    if (c == 0 && g < h.count) p.ml[at] = make_float2(m, l[0]);
+  }
+  const int dims = D / 8 / WARPS;
+  float o[dims][4] = {};
+#pragma unroll
+  for (int k2 = 0; k2 < 2; k2++) {
+#pragma unroll
+    for (int i = 0; i < dims; i++) {
+      uint32_t r[4];
+      attend__values<D>(r, values, warp * dims + i, k2, lane);
+      if (valid < ATTEND_KEYS) {
+#pragma unroll
+        for (int j = 0; j < 4; j++) r[j] &= values_mask(valid, 2 * k2 + j / 2, j % 2, c);
+      }
+      device__mma(o[i], prob[4 * k2][0], 0, prob[4 * k2 + 1][0], 0, r[0], r[1]);
+      device__mma(o[i], prob[4 * k2 + 2][0], 0, prob[4 * k2 + 3][0], 0, r[2], r[3]);
+    }
+  }
+  if (g < h.count) {
+#pragma unroll
+    for (int i = 0; i < dims; i++)
+      *(float2 *)(p.o + at * D + 8 * (warp * dims + i) + 2 * c) = make_float2(o[i][0], o[i][1]);
+  }
+}
+
+/* ---- one token --------------------------------------------------------------------------- */
+
+/* Requests 16 bytes of key and value: chunk `chunk` of slot `slot` to row `row` of a tile. */
+template <int D>
+__device__ __forceinline__ void request(const cuda_attend &a, char *keys, char *values, int kv,
+                                        int slot, int row, int chunk) {
+  size_t from = ((size_t)kv * a.slots + slot) * D + 8 * chunk;
+  uint32_t to = attend__at<D>(row, chunk);
+  device__copy16(keys + to, (const __half *)a.keys + from);
+  device__copy16(values + to, (const __half *)a.values + from);
+}
+
+/* The weights (of the state, of the part) that one head's parts are merged with, from all tiles'
+ * m: of tile t in its group to tile[t] (and its l), of group i in the result to group[i]. A state
+ * that is nothing is -0 here, and its weights are 1: -0 + x is x, for every x. A lane has tiles
+ * lane + 32 k. */
+__device__ __forceinline__ void weights_of_head(const cuda_attend &a, const attend_plan &p,
+                                                int head, int tiles, float4 *tile,
+                                                float2 *group) {
+  const int lane = threadIdx.x & 31;
+  float before = -INFINITY; /* the largest m of all earlier rounds */
+  for (int t = lane; t - lane < tiles; t += 32) {
+    float2 ml = make_float2(-INFINITY, 0.f);
+    if (t < tiles) ml = __ldcg(p.ml + (size_t)t * a.heads + head);
+    float most = ml.x; /* of the group up to here */
+    for (int by = 1; by < GROUP; by *= 2) {
+      float x = __shfl_up_sync(0xffffffffu, most, by);
+      if (lane % GROUP >= by) most = fmaxf(most, x);
+    }
+    float last = __shfl_up_sync(0xffffffffu, most, 1);
+    float w[2] = {1.f, 1.f};
+    if (t % GROUP) {
+      w[0] = attend__exp2(__fsub_rn(last, most));
+      w[1] = attend__exp2(__fsub_rn(ml.x, most));
+    }
+    if (t < tiles) tile[t] = make_float4(w[0], w[1], ml.y, 0.f);
+
+    float whole = __shfl_sync(0xffffffffu, most, lane | (GROUP - 1)); /* the group's m */
+    float all = fmaxf(whole, before);                                 /* of groups up to here */
+    for (int by = GROUP; by < 32; by *= 2) {
+      float x = __shfl_up_sync(0xffffffffu, all, by);
+      if (lane >= by) all = fmaxf(all, x);
+    }
+    float earlier = __shfl_up_sync(0xffffffffu, all, GROUP);
+    if (lane < GROUP) earlier = before;
+    if (t % GROUP == 0 && t < tiles) {
+      float2 v = make_float2(1.f, 1.f);
+      if (t > 0)
+        v = make_float2(attend__exp2(__fsub_rn(earlier, all)), attend__exp2(__fsub_rn(whole, all)));
+      group[t / GROUP] = v;
+    }
+    before = __shfl_sync(0xffffffffu, all, 31);
+  }
+}
+
+/* attend_one's end: what fold() does, with one block for all heads. The weights are made once, by
+ * a warp for a head, while the first parts are on their way. */
+template <int D>
+__device__ __forceinline__ void fold_one(const cuda_attend &a, const attend_plan &p,
+                                         attend_heads h, int tiles, float4 *tile, float2 *group) {
+  const int batch = 32, most = ONE_MOST / ATTEND_KEYS, warp = threadIdx.x >> 5;
+  const size_t stride = (size_t)a.heads * D;
+  float2 part[batch];
+  bool here = false;
+  for (int i = threadIdx.x; i - threadIdx.x < h.count * (D / 2); i += 256) {
+    const int slot = i / (D / 2), head = h.first + slot, dim = i % (D / 2) * 2;
+    const bool real = slot < h.count;
+    const float *from = p.o + (size_t)head * D + dim;
+    float sum_l = -0.f, l = -0.f;
+    float2 sum = make_float2(-0.f, -0.f), o = sum;
+    for (int base = 0; base < tiles; base += batch) {
+#pragma unroll
+      for (int j = 0; j < batch; j++)
+        if (real && base + j < tiles)
+          part[j] = __ldcg((const float2 *)(from + (base + j) * stride));
+      if (!here) {
+        if (warp < h.count)
+          weights_of_head(a, p, h.first + warp, tiles, tile + warp * most,
+                          group + warp * (most / GROUP));
+        __syncthreads();
+        here = true;
+      }
+      if (!real) continue;
+#pragma unroll
+      for (int j = 0; j < batch; j++) {
+        int t = base + j;
+        if (t >= tiles) continue;
+        float4 w = tile[slot * most + t];
+        l = merged(l, w.x, w.z, w.y);
+        o.x = merged(o.x, w.x, part[j].x, w.y);
+        o.y = merged(o.y, w.x, part[j].y, w.y);
+        if (t % GROUP == GROUP - 1 || t == tiles - 1) {
+          float2 v = group[slot * (most / GROUP) + t / GROUP];
+          sum_l = merged(sum_l, v.x, l, v.y);
+          sum.x = merged(sum.x, v.x, o.x, v.y);
+          sum.y = merged(sum.y, v.x, o.y, v.y);
+          l = o.x = o.y = -0.f;
+        }
+      }
+    }
+    if (!real) continue;
+    __half2 v = __halves2half2(device__half(result(sum.x, sum_l)),
+                               device__half(result(sum.y, sum_l)));
+    *(__half2 *)((char *)a.packed +
+                 device__packed_at(0, head * D + dim, a.groups, a.layout)) = v;
+  }
+}
+
+template <int D> __global__ void __launch_bounds__(256) attend_one(cuda_attend a, attend_plan p) {
+  __shared__ __align__(128) char keys[ATTEND_KEYS * D * 2];
+  __shared__ __align__(128) char values[ATTEND_KEYS * D * 2];
+  __shared__ __align__(16) float s_shared[8 * S_STRIDE];
+  __shared__ int last;
+  const int lane = threadIdx.x & 31, g = lane >> 2, chunks = D / 8;
+  const int kv_len = a.step->kv_len, len = kv_len + 1, tile = blockIdx.x;
+  const int tiles = (len + ATTEND_KEYS - 1) / ATTEND_KEYS;
+  if (tile >= tiles) {
+    device__wait();
+    device__trigger();
+    return;
+  }
+  attend_heads h = heads_of(a, p, blockIdx.y);
+  for (int i = threadIdx.x; i < ATTEND_KEYS * chunks; i += 256) {
+    int slot = tile * ATTEND_KEYS + i / chunks;
+    if (slot < kv_len) request<D>(a, keys, values, h.kv, slot, i / chunks, i % chunks);
+  }
+  device__wait();
+  device__trigger();
+  if (tile == tiles - 1 && threadIdx.x < chunks)
+    request<D>(a, keys, values, h.kv, kv_len, kv_len % ATTEND_KEYS, threadIdx.x);
+  device__copy_commit();
+  uint32_t q[D / 16][4];
+  attend__query<D>(q, 0, g < h.count ? a.q + (size_t)(h.first + g) * D : NULL, lane & 3);
+  device__copy_wait<0>();
+  __syncthreads();
+  tile_of_one<D, 8>(a, p, h, (uint32_t)__cvta_generic_to_shared(keys),
+                    (uint32_t)__cvta_generic_to_shared(values), s_shared, q,
+                    min(ATTEND_KEYS, len - tile * ATTEND_KEYS), (size_t)tile * p.tokens);
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    last = atomicAdd(p.counters + blockIdx.y, 1) == tiles - 1;
+    __threadfence();
+  }
+  __syncthreads();
+  if (!last) return;
+  if (threadIdx.x == 0) p.counters[blockIdx.y] = 0;
+  fold_one<D>(a, p, h, tiles, (float4 *)keys, (float2 *)values);
+}
+
+/* ---- parts: spans that tokens share ------------------------------------------------------- */
+
+template <int D>
+__device__ __forceinline__ void scores(float s[8][4], const uint32_t q[D / 16][4], uint32_t keys,
+                                       int lane) {
+#pragma unroll
+  for (int i = 0; i < 32; i++) s[i / 4][i % 4] = 0.f;
+#pragma unroll
+  for (int kb = 0; kb < D / 32; kb++) {
+#pragma unroll
+    for (int half = 0; half < 8; half += 4) {
+      uint32_t r[4][4];
+#pragma unroll
+      for (int i = 0; i < 4; i++) attend__keys<D>(r[i], keys, half + i, kb, lane);
+#pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const uint32_t *x = q[2 * kb + j];
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+          device__mma(s[half + i], x[0], x[1], x[2], x[3], r[i][2 * j], r[i][2 * j + 1]);
+      }
+    }
+  }
+}
+
+/* How a warp's two tokens take a tile: the first of their span as it is, later ones merged. */
+typedef struct attend_take {
+  bool first, full;  /* full: both tokens have all keys of the tile */
+  int valid[2];      /* keys of the tile that the token has; none if negative */
+  float a[2], b[2];  /* of what there is, of the tile */
+} attend_take;
+
+/* o = o a + (P v) b, of both tokens where HALF is 2. Otherwise of token HALF alone, with v masked
+ * for it. */
+template <int D, int HALF>
+__device__ __forceinline__ void product(float o[D / 8][4], const uint32_t p[8][2],
+                                        uint32_t values, const attend_take &take, int lane) {
+  const int from = HALF == 1 ? 2 : 0, to = HALF == 0 ? 2 : 4; /* of an accumulator */
+#pragma unroll
+  for (int db = 0; db < D / 8; db += 4) {
+    float t[4][4] = {};
+    __syncwarp(); /* holds the compiler back: more at a time, and registers run out */
+#pragma unroll
+    for (int k2 = 0; k2 < 2; k2++) {
+      uint32_t r[4][4];
+#pragma unroll
+      for (int i = 0; i < 4; i++) attend__values<D>(r[i], values, db + i, k2, lane);
+#pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int ks = 2 * k2 + j;
+        uint32_t keep[2] = {~0u, ~0u};
+        if (HALF < 2) {
+          keep[0] = values_mask(take.valid[HALF & 1], ks, 0, lane & 3);
+          keep[1] = values_mask(take.valid[HALF & 1], ks, 1, lane & 3);
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+          device__mma(t[i], p[2 * ks][0], p[2 * ks][1], p[2 * ks + 1][0], p[2 * ks + 1][1],
+                      r[i][2 * j] & keep[0], r[i][2 * j + 1] & keep[1]);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+#pragma unroll
+      for (int e = from; e < to; e++) {
+        float &x = o[db + i][e];
+        x = merged(x, take.a[e / 2], t[i][e], take.b[e / 2]);
+      }
+    }
+  }
+}
+
+/* One tile into a warp's state m[2], l[2], o. */
+template <int D>
+__device__ __forceinline__ void take_tile(float m[2], float l[2], float o[D / 8][4],
+                                          const uint32_t q[D / 16][4], uint32_t keys,
+                                          uint32_t values, attend_take &take, int lane) {
+  float s[8][4], sum[4], part[2];
+  uint32_t p[8][2];
+  scores<D>(s, q, keys, lane);
+  part[0] = soften<0>(s, p, take.valid[0], exponent_scale<D>(), lane & 3);
+  part[1] = soften<1>(s, p, take.valid[1], exponent_scale<D>(), lane & 3);
+  sums(sum, p);
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    if (take.first) {
+      m[h] = part[h], l[h] = sum[2 * h];
+      take.a[h] = take.b[h] = 1.f; /* o is -0: -0 + x is x, for every x */
+    } else if (take.valid[h] > 0) {
+      float most = fmaxf(m[h], part[h]);
+      take.a[h] = attend__exp2(__fsub_rn(m[h], most));
+      take.b[h] = attend__exp2(__fsub_rn(part[h], most));
+      m[h] = most;
+      l[h] = merged(l[h], take.a[h], sum[2 * h], take.b[h]);
+    }
+  }
+  if (take.full) {
+    product<D, 2>(o, p, values, take, lane);
+  } else {
+    if (take.valid[0] > 0) product<D, 0>(o, p, values, take, lane);
+    if (take.valid[1] > 0) product<D, 1>(o, p, values, take, lane);
+  }
+}
+
+/* Tile `tile` of slots [0, slots) to a stage: keys, then values. */
+template <int D>
+__device__ __forceinline__ void request_tile(const cuda_attend &a, char *stage, int kv, int tile,
+                                             int slots) {
+  const int chunks = D / 8;
+#pragma unroll 2
+  for (int i = threadIdx.x; i < ATTEND_KEYS * chunks; i += 128) {
+    int row = i / chunks, slot = tile * ATTEND_KEYS + row;
+    if (slot < slots)
+      request<D>(a, stage, stage + ATTEND_KEYS * D * 2, kv, slot, row, i % chunks);
+  }
+  device__copy_commit();
+}
+
+template <int D>
+__device__ void part_of_span(const cuda_attend &a, const attend_plan &p, char *shared, int index) {
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, c = lane & 3;
+  const int n = a.step->n, kv_len = a.step->kv_len, tree = a.step->tree;
+  const int blocks = p.tokens / BLOCK, kv_blocks = a.kv_heads * p.head_blocks;
+  const int block = index % blocks, item = index / blocks / kv_blocks, first = item * p.span;
+  const attend_heads h = heads_of(a, p, index / blocks % kv_blocks);
+  const int token0 = p.token0 + block * BLOCK, token = token0 + 2 * warp;
+  int end = kv_len / ATTEND_KEYS;
+  if (!tree) end = (kv_len + min(n, token0 + BLOCK) + ATTEND_KEYS - 1) / ATTEND_KEYS;
+  int count = token0 < n ? min(p.span, end - first) : 0;
+  int len[2]; /* a last odd token's neighbour takes its keys: no need to mask all tiles */
+#pragma unroll
+  for (int i = 0; i < 2; i++)
+    len[i] = token >= n ? 0 : tree ? end * ATTEND_KEYS : kv_len + min(token + i, n - 1) + 1;
+
+  /* Two stages. Committed tiles are requested before the wait. */
+  const int stage_bytes = 2 * ATTEND_KEYS * D * 2;
+  int issued = 0;
+  for (; issued < 2 && issued < count && (first + issued + 1) * ATTEND_KEYS <= kv_len; issued++)
+    request_tile<D>(a, shared + issued * stage_bytes, h.kv, first + issued, kv_len);
+  device__wait();
+  device__trigger();
+  if (count <= 0) return;
+  for (; issued < 2 && issued < count; issued++)
+    request_tile<D>(a, shared + issued * stage_bytes, h.kv, first + issued, kv_len + n);
+
+  uint32_t q[D / 16][4];
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    size_t at = ((size_t)(token + i) * a.heads + h.first + g) * D;
+    attend__query<D>(q, i, token + i < n && g < h.count ? a.q + at : NULL, c);
+    __syncwarp();
+  }
+  float m[2] = {}, l[2] = {}, o[D / 8][4];
+#pragma unroll
+  for (int i = 0; i < D / 2; i++) o[i / 4][i % 4] = -0.f;
+#pragma unroll 1
+  for (int j = 0; j < count; j++) {
+    if (j + 1 < count) device__copy_wait<1>();
+    else device__copy_wait<0>();
+    __syncthreads();
+    char *stage = shared + (j & 1) * stage_bytes;
+    attend_take take = {};
+    take.first = j == 0;
+    /* Not max(0, min(64, x)) == 64: ptxas 13.0 makes VIMNMX.RELU of it and takes the comparison
+     * from a predicate of that instruction which says something else. */
+    take.full = true;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      int left = len[i] - (first + j) * ATTEND_KEYS;
+      take.full = take.full && left >= ATTEND_KEYS;
+      take.valid[i] = min(ATTEND_KEYS, left);
+    }
+    if (take.valid[0] > 0 || take.valid[1] > 0) {
+      uint32_t keys = (uint32_t)__cvta_generic_to_shared(stage);
+      take_tile<D>(m, l, o, q, keys, keys + ATTEND_KEYS * D * 2, take, lane);
+    }
+    __syncthreads();
+    if (j + 2 < count) request_tile<D>(a, stage, h.kv, first + j + 2, kv_len + n);
+  }
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    if (token + i >= n || len[i] <= first * ATTEND_KEYS || g >= h.count) continue;
+    size_t row = (size_t)item * p.tokens + (token + i - p.token0);
+    size_t at = row * a.heads + h.first + g;
+    if (c == 0) p.ml[at] = make_float2(m[i], l[i]);
+#pragma unroll
+    for (int d = 0; d < D / 8; d++)
+      *(float2 *)(p.o + at * D + 8 * d + 2 * c) = make_float2(o[d][2 * i], o[d][2 * i + 1]);
+  }
+}
+
+/* ---- parts: a tree's own tiles ------------------------------------------------------------ */
+
+/* The slot of the token's key number s. */
+__device__ __forceinline__ int slot_of(const cuda_step *step, int token, int ancestors, int s) {
+  int j = s - step->kv_len;
+  if (j < 0) return s;
+  return step->kv_len + (j < ancestors ? step->ancestor[token][j] : token);
+}
+
+template <int D>
+__device__ void part_of_one(const cuda_attend &a, const attend_plan &p, char *shared, int index) {
+  const int lane = threadIdx.x & 31, g = lane >> 2, chunks = D / 8;
+  const cuda_step *step = a.step;
+  const int kv_len = step->kv_len, kv_blocks = a.kv_heads * p.head_blocks;
+  const int which = index % p.own, t = index / p.own / kv_blocks, token = p.token0 + t;
+  const attend_heads h = heads_of(a, p, index / p.own % kv_blocks);
+  const int first = (kv_len / ATTEND_KEYS + which) * ATTEND_KEYS;
+  int valid = 0, ancestors = 0;
+  if (step->tree && token < step->n) {
+    ancestors = step->ancestors[token];
+    valid = min(ATTEND_KEYS, kv_len + ancestors + 1 - first);
+  }
+  char *keys = shared, *values = shared + ATTEND_KEYS * D * 2;
+  float *s_shared = (float *)(shared + 2 * ATTEND_KEYS * D * 2);
+  int *slots = (int *)(s_shared + 8 * S_STRIDE);
+  if ((int)threadIdx.x < valid)
+    slots[threadIdx.x] = slot_of(step, token, ancestors, first + threadIdx.x);
+  __syncthreads();
+  const int committed = max(0, min(valid, kv_len - first));
+  for (int i = threadIdx.x; i < committed * chunks; i += 128)
+    request<D>(a, keys, values, h.kv, slots[i / chunks], i / chunks, i % chunks);
+  device__wait();
+  device__trigger();
+  if (valid <= 0) return;
+  for (int i = committed * chunks + threadIdx.x; i < valid * chunks; i += 128)
+    request<D>(a, keys, values, h.kv, slots[i / chunks], i / chunks, i % chunks);
+  device__copy_commit();
+  uint32_t q[D / 16][4];
+  attend__query<D>(q, 0, g < h.count ? a.q + ((size_t)token * a.heads + h.first + g) * D : NULL,
+                   lane & 3);
+  device__copy_wait<0>();
+  __syncthreads();
+  tile_of_one<D, 4>(a, p, h, (uint32_t)__cvta_generic_to_shared(keys),
+                    (uint32_t)__cvta_generic_to_shared(values),
+                    s_shared, q, valid,
+                    (size_t)p.items * p.tokens + (size_t)t * p.own + which);
+}
+
+/* Blocks: of spans, [item][kv head's block of heads][block of tokens]; then of own tiles,
+ * [token][kv head's block of heads][tile]. */
+template <int D> __global__ void __launch_bounds__(128) attend_parts(cuda_attend a, attend_plan p) {
+  extern __shared__ uint4 attend_shared[];
+  int index = blockIdx.x, spans = p.items * a.kv_heads * p.head_blocks * (p.tokens / BLOCK);
+  if (index < spans) part_of_span<D>(a, p, (char *)attend_shared, index);
+  else part_of_one<D>(a, p, (char *)attend_shared, index - spans);
+}
+
+/* Block (head, token). */
+template <int D> __global__ void __launch_bounds__(D) attend_fold(cuda_attend a, attend_plan p) {
+  const int head = blockIdx.x, t = blockIdx.y, token = p.token0 + t;
+  const cuda_step *step = a.step;
+  const bool tree = step->tree, real = token < step->n;
+  int len = step->kv_len + 1 + (tree && real ? step->ancestors[token] : token);
+  int tiles = (len + ATTEND_KEYS - 1) / ATTEND_KEYS;
+  int shared = tree ? step->kv_len / ATTEND_KEYS : tiles;
+  device__wait();
+  device__trigger();
+  if (!real) return;
+  attend_state s = fold<D>(p, a.heads, t, head, threadIdx.x, shared, tiles);
+  device__packed_store(a.packed, token, head * D + threadIdx.x, a.groups, a.layout,
+                       result(s.o, s.l));
+}
+
+/* ---- host -------------------------------------------------------------------------------- */
+
+static int divided(int x, int by) { return (x + by - 1) / by; }
+
+/* Rows of parts of spans that scratch has room for; at least a block of tokens by all groups. */
+static int rows_of_spans(int slots) {
+  int tiles = divided(slots, ATTEND_KEYS), rows = BLOCK * divided(tiles, GROUP);
+  if (rows < ROWS_MOST) rows = ROWS_MOST;
+  return tiles < rows / CUDA_EXACT ? CUDA_EXACT * tiles : rows;
+}
+
+static size_t rows_of_scratch(int slots) {
+  return (size_t)rows_of_spans(slots) + (size_t)CUDA_EXACT * OWN_MOST;
+}
+
+/* Bytes of (m, l), a whole number of 256. */
+static size_t ml_bytes(int slots, int heads) {
+  return (rows_of_scratch(slots) * (size_t)heads * sizeof(float2) + 255) / 256 * 256;
+}
+
+size_t cuda__attend_scratch(const kernels_shape *s, int slots) {
+  return COUNTER_BYTES + ml_bytes(slots, s->heads) +
+         rows_of_scratch(slots) * (size_t)s->heads * (size_t)s->head_dim * sizeof(float);
+}
+
+template <int D>
+static cudaError_t attend_pass(const cuda_device *d, const cuda_attend *a, const attend_plan *p) {
+  int kv_blocks = a->kv_heads * p->head_blocks;
+  int n = a->n - p->token0 < p->tokens ? a->n - p->token0 : p->tokens;
+  unsigned parts = (unsigned)(p->items * kv_blocks * (p->tokens / BLOCK) + n * kv_blocks * p->own);
+  cudaError_t rc = attend__launch(d, attend_parts<D>, dim3(parts), 128, 2 * 2 * ATTEND_KEYS * D * 2,
+                                  *a, *p);
+  if (rc != cudaSuccess) return rc;
+  return attend__launch(d, attend_fold<D>, dim3((unsigned)a->heads, (unsigned)n), D, 0, *a, *p);
+}
+
+template <int D> static cudaError_t attend_run(const cuda_device *d, const cuda_attend *a) {
+  int keys = a->kv_most < a->slots ? a->kv_most : a->slots, room = rows_of_spans(a->slots);
+  int tiles = divided(keys, ATTEND_KEYS), blocks = divided(a->n, BLOCK);
+  attend_plan p = {};
+  p.span = 1;
+  p.items = tiles;
+  int per_kv = a->heads / a->kv_heads;
+  p.head_blocks = divided(per_kv, ATTEND_SLOTS);
+  p.block_heads = per_kv < ATTEND_SLOTS ? per_kv : ATTEND_SLOTS;
+  p.counters = (int *)a->partials;
+  p.ml = (float2 *)((char *)a->partials + COUNTER_BYTES);
+  p.o = (float *)((char *)a->partials + COUNTER_BYTES + ml_bytes(a->slots, a->heads));
+  int kv_blocks = a->kv_heads * p.head_blocks;
+  if (a->n == 1 && keys <= ONE_MOST) {
+    p.tokens = 1;
+    /* Heads of a kv head in different blocks: keys are read twice, but then from L2, and what the
+     * last block does at the end gets shorter. */
+    while (p.block_heads > 1 && 2 * tiles * kv_blocks <= 4 * d->sms) {
+      p.block_heads = divided(p.block_heads, 2);
+      p.head_blocks = divided(per_kv, p.block_heads);
+      kv_blocks = a->kv_heads * p.head_blocks;
+    }
+    return attend__launch(d, attend_one<D>, dim3((unsigned)tiles, (unsigned)kv_blocks), 256, 0, *a,
+                          p);
+  }
+  p.own = divided(ATTEND_KEYS - 1 + a->n, ATTEND_KEYS);
+  p.tokens = blocks * BLOCK;
+  /* Single tiles while that does not give much more than one block for every multiprocessor. */
+  if (tiles * kv_blocks * blocks > d->sms + d->sms / 2 || tiles * p.tokens > room) {
+    p.span = GROUP;
+    p.items = divided(tiles, GROUP);
+    if (p.items * p.tokens > room) p.tokens = room / p.items / BLOCK * BLOCK;
+  }
+  for (; p.token0 < a->n; p.token0 += p.tokens) {
+    cudaError_t rc = attend_pass<D>(d, a, &p);
+    if (rc != cudaSuccess) return rc;
+  }
+  return cudaSuccess;
+}
+
+cudaError_t cuda__attend(const cuda_device *d, const cuda_attend *a) {
+  if (a->n < 1 || a->n > CUDA_EXACT || a->kv_most < 1) return cudaErrorInvalidValue;
+  if (a->head_dim == 64) return attend_run<64>(d, a);
+  if (a->head_dim == 128) return attend_run<128>(d, a);
+  return cudaErrorInvalidValue;
+}

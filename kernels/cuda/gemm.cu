@@ -1,0 +1,21 @@
+/* gemm.cu - which file has the product for a kind of weights. */
+#include "kernels/cuda/cuda.h"
+
+extern "C" {
+cudaError_t cuda__gemm_f16(const cuda_device *d, const cuda_gemm *g);
+cudaError_t cuda__gemm_q8(const cuda_device *d, const cuda_gemm *g);
+cudaError_t cuda__gemm_q4(const cuda_device *d, const cuda_gemm *g);
+cudaError_t cuda__gemm_q4m(const cuda_device *d, const cuda_gemm *g);
+cudaError_t cuda__gemm_q6(const cuda_device *d, const cuda_gemm *g);
+
+cudaError_t cuda__gemm(const cuda_device *d, const cuda_gemm *g) {
+  switch (g->kind) {
+  case CUDA_F16: return cuda__gemm_f16(d, g);
+  case CUDA_Q8: return cuda__gemm_q8(d, g);
+  case CUDA_Q4: return cuda__gemm_q4(d, g);
+  case CUDA_Q4M: return cuda__gemm_q4m(d, g);
+  case CUDA_Q6: return cuda__gemm_q6(d, g);
+  default: return cudaErrorInvalidValue;
+  }
+}
+}

@@ -1,0 +1,6 @@
+/* gemm_q4m.cu - the products of gemm.cuh for CUDA_Q4M weights: a file a kind, to compile side by side. */
+#include "kernels/cuda/gemm.cuh"
+
+extern "C" cudaError_t cuda__gemm_q4m(const cuda_device *d, const cuda_gemm *g) {
+  return gemm__launch<CUDA_Q4M>(d, g);
+}

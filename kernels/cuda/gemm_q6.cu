@@ -1,0 +1,6 @@
+/* gemm_q6.cu - the products of gemm.cuh for CUDA_Q6 weights: a file a kind, to compile side by side. */
+#include "kernels/cuda/gemm.cuh"
+
+extern "C" cudaError_t cuda__gemm_q6(const cuda_device *d, const cuda_gemm *g) {
+  return gemm__launch<CUDA_Q6>(d, g);
+}

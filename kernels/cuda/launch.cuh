@@ -1,0 +1,32 @@
+/* launch.cuh - how every kernel of a step is launched: in the backend's stream, and where the
+ * device can, early (programmatic dependent launch, see device.cuh) and in clusters. */
+#ifndef FIMD_KERNELS_LAUNCH_CUH
+#define FIMD_KERNELS_LAUNCH_CUH
+
+#include "kernels/cuda/cuda.h"
+
+/* On the stack of the launching function: config points into it. */
+struct launch_config {
+  cudaLaunchConfig_t config;
+  cudaLaunchAttribute attributes[2];
+  launch_config(const cuda_device *d, dim3 grid, int threads, int shared = 0, int cluster = 1) {
+    config = {};
+    config.gridDim = grid;
+    config.blockDim = dim3(threads);
+    config.dynamicSmemBytes = shared;
+    config.stream = d->stream;
+    config.attrs = attributes;
+    if (!d->hopper) return;
+    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[0].val.programmaticStreamSerializationAllowed = 1;
+    config.numAttrs = 1;
+    if (cluster == 1) return;
+    attributes[1].id = cudaLaunchAttributeClusterDimension;
+    attributes[1].val.clusterDim.x = cluster;
+    attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
+    config.numAttrs = 2;
+  }
+  launch_config(const launch_config &) = delete;
+};
+
+#endif

@@ -1,0 +1,23 @@
+/* prefill.cu - products of many tokens: which kernel takes them. prefill.cuh says how. */
+#include "kernels/cuda/prefill.cuh"
+
+extern "C" int cuda__prefill_layout(const cuda_device *d) {
+  return d->hopper ? LAYOUT_WGMMA : LAYOUT_MMA;
+}
+
+extern "C" cudaError_t cuda__gemm_prefill(const cuda_device *d, const cuda_gemm *g) {
+  if (g->layout != cuda__prefill_layout(d) || g->groups % (CUDA_PAD / 8) != 0)
+    return cudaErrorInvalidValue;
+  /* A warpgroup's four tiles fill whole column blocks of what it packs. */
+  if (g->layout == LAYOUT_WGMMA && g->op != CUDA_OP_QKV && g->tile0 % 4 != 0)
+    return cudaErrorInvalidValue;
+  if (g->groups == 0 || g->tiles == 0) return cudaSuccess;
+  switch (g->kind) {
+  case CUDA_F16: return prefill__f16(d, g);
+  case CUDA_Q8: return prefill__q8(d, g);
+  case CUDA_Q4: return prefill__q4(d, g);
+  case CUDA_Q4M: return prefill__q4m(d, g);
+  case CUDA_Q6: return prefill__q6(d, g);
+  default: return cudaErrorInvalidValue;
+  }
+}
