@@ -55,17 +55,18 @@ __device__ __forceinline__ float attend__exp2(float x) {
 }
 
 /* The A operands of one row half (h = 0: rows 0 .. 7 of 16, h = 1: the others) from a row of
- * queries, NULL for zeros; c = lane % 4. Held to the range of f16. */
+ * queries, zeros unless `real` (but row is read: all loads are issued at once, without a branch);
+ * c = lane % 4. Held to the range of f16. */
 template <int D>
 __device__ __forceinline__ void attend__query(uint32_t a[D / 16][4], int h, const float *row,
-                                              int c) {
+                                              bool real, int c) {
 #pragma unroll
   for (int i = 0; i < D / 16; i++) {
 #pragma unroll
     for (int j = 0; j < 2; j++) {
-      float2 v = row ? *(const float2 *)(row + 16 * i + 8 * j + 2 * c) : make_float2(0.f, 0.f);
+      float2 v = *(const float2 *)(row + 16 * i + 8 * j + 2 * c);
       __half2 x = __halves2half2(device__half(v.x), device__half(v.y));
-      a[i][h + 2 * j] = *(uint32_t *)&x;
+      a[i][h + 2 * j] = real ? *(uint32_t *)&x : 0u;
     }
   }
 }

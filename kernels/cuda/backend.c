@@ -140,6 +140,8 @@ static int take_workspace(cuda_backend *c) {
       (rc = cuda__take(c, sizeof *c->number, true, (void **)&c->number)) ||
       (rc = cuda__take(c, sizeof *c->finished, true, (void **)&c->finished)) ||
       (rc = cuda__take(c, ids, true, (void **)&c->out)) ||
+      (rc = cuda__take(c, ids, true, (void **)&c->ids)) ||
+      (rc = cuda__take(c, ids, true, (void **)&c->pos)) ||
       (rc = cuda__take(c, CUDA_EXACT * sizeof(int32_t), true, (void **)&c->moves)) ||
       (rc = cuda__take(c, half * sizeof(float), false, (void **)&c->frequency)) ||
       (rc = cuda__take(c, rows * half * sizeof(float2), true, (void **)&c->turn)) ||
@@ -156,7 +158,7 @@ static void cuda_close(kernels *k) {
   if (c->d.stream) cudaStreamSynchronize(c->d.stream);
   cuda__graphs_drop(c, 0);
   cuda__staging_free(c);
-  void *device[] = {c->step, c->number, c->finished, c->out, c->moves, c->frequency, c->turn,
+  void *device[] = {c->step, c->number, c->finished, c->out, c->moves, c->ids, c->pos, c->frequency, c->turn,
                     c->logits, c->candidates, c->partials, c->normed.packed, c->normed.ss,
                     c->out_normed.packed, c->out_normed.ss};
   for (size_t i = 0; i < sizeof device / sizeof *device; i++)

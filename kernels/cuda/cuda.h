@@ -78,7 +78,8 @@ typedef enum cuda_rows {
   CUDA_ROWS_PAIRED, /* gate 8 i .. 8 i + 7, then up 8 i .. 8 i + 7 */
 } cuda_rows;
 
-/* The numbers of a step, on the device. Written by the step's first kernel (graphs) or copied. */
+/* The numbers of a step, on the device. The first four are moved as 16 bytes. A tree of one row is
+ * none. */
 typedef struct cuda_step {
   int32_t n, kv_len, n_out;
   int32_t tree;     /* 0: causal. Otherwise row i attends, of the step's own rows, to
@@ -134,12 +135,14 @@ typedef struct cuda_device {
   int sms;
   int arch;            /* 90 for sm_90 */
   bool hopper;         /* clusters, wgmma, programmatic launches: built in and supported */
+  bool early;          /* where hopper: the next launch may begin before the one before it ends */
   cudaStream_t stream;
 } cuda_device;
 
-/* One to CUDA_EXACT tokens (g->groups <= 16, LAYOUT_MMA): bit for bit the same y for a token
- * whatever the others. All launches here return a cudaError_t. */
+/* One to CUDA_EXACT tokens (g->groups <= 16, in the layout that cuda__gemm_layout says): bit for
+ * bit the same y for a token whatever the others. All launches here return a cudaError_t. */
 cudaError_t cuda__gemm(const cuda_device *d, const cuda_gemm *g);
+int cuda__gemm_layout(const cuda_device *d, int groups);
 /* Many tokens, groups a multiple of CUDA_PAD / 8. Takes LAYOUT_WGMMA on Hopper, LAYOUT_MMA
  * elsewhere: cuda__prefill_layout says which. */
 cudaError_t cuda__gemm_prefill(const cuda_device *d, const cuda_gemm *g);
@@ -186,14 +189,16 @@ typedef struct cuda_normed {
 } cuda_normed;
 
 /* x[t] = table[ids[t]]; if norm, also the prepared form; turn[t, i] = cosine, sine of pos[t] *
- * frequency[i]; and the step's numbers from host memory to the device. The first kernel of every
- * step. n: padded, for the grid; step->n the real one. */
+ * frequency[i]; and the step's numbers from host memory to the device. Comes first in every step:
+ * one launch, or two. n: padded, for the grid; step->n the real one. Arrays begin at multiples of
+ * 16 bytes and are whole multiples of 16 bytes long. */
 typedef struct cuda_embed {
   const void *w;
   const float *scale; /* [tile] or NULL */
   int kind, units, width;
   const cuda_input *input; /* as the device sees it */
-  const int32_t *ids, *pos, *out_rows;
+  const int32_t *ids, *pos, *out_rows; /* the input's */
+  int32_t *ids_here, *pos_here;        /* their copies on the device */
   cuda_step *step;
   uint32_t *number;
   int32_t *out;           /* [max_out] on the device */
@@ -216,7 +221,7 @@ cudaError_t cuda__pack_rows(const cuda_device *d, const cuda_step *step, int n, 
                             int width, float scale, void *packed, int groups, int layout);
 cudaError_t cuda__unpack_rows(const cuda_device *d, int n, const void *packed, int width,
                               float scale, int groups, int layout, float *y);
-/* Rows out[0 .. step->n_out - 1] of the prepared x, as a batch of their own (LAYOUT_MMA). */
+/* Rows out[0 .. step->n_out - 1] of the prepared x, as a batch of their own. */
 cudaError_t cuda__gather(const cuda_device *d, const cuda_step *step, const int32_t *out, int n_out,
                          int width, const cuda_normed *from, const cuda_normed *to);
 

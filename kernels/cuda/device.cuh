@@ -11,8 +11,9 @@
  *
  * Every kernel of a step calls device__wait() before it touches anything that an earlier kernel
  * of the step wrote, and device__trigger() after it. So when a kernel begins, before its wait,
- * all kernels but the one just before it have completed: it may read the step's numbers and the
- * cache's committed slots there if the kernel that wrote them is two or more launches back. */
+ * all kernels but the one just before it have completed: it may read there what was written two or
+ * more launches back: the cache's committed slots, and the step's numbers and angles, since the
+ * launch after the one that writes those is never an early one (step.c). */
 
 __device__ __forceinline__ void device__wait() {
 #if __CUDA_ARCH__ >= 900

@@ -2,7 +2,10 @@
  *
  * A warp hands over a tile (16 rows of W) by 8 tokens as the tensor cores leave it: lane l has
  * sum[0], sum[1] of row l / 4 and tokens 2 (l % 4), + 1, and sum[2], sum[3] of row l / 4 + 8.
- * The order of rows in a tile (cuda.h) puts what belongs together into one lane. */
+ * The order of rows in a tile (cuda.h) puts what belongs together into one lane.
+ *
+ * Roundings are spelled out (__fmaf_rn): left to itself the compiler contracts products and sums
+ * differently from kernel to kernel, and the same token would get other bits in another batch. */
 #ifndef FIMD_KERNELS_EPILOGUE_CUH
 #define FIMD_KERNELS_EPILOGUE_CUH
 
@@ -54,9 +57,10 @@ __device__ __forceinline__ void epilogue__rows(const cuda_gemm &g, int tile, int
   if (OP == CUDA_OP_GATE_UP) *low = *high = 8 * tile + r;
 }
 
+/* What no kernel of this layer has written: may be asked for before device__wait(). */
 template <int OP>
-__device__ __forceinline__ void epilogue__fetch(const cuda_gemm &g, int tile, int group, int lane,
-                                                int n, epilogue_inputs &in) {
+__device__ __forceinline__ void epilogue__fetch_fixed(const cuda_gemm &g, int tile, int group,
+                                                      int lane, int n, epilogue_inputs &in) {
   int r = lane >> 2, t = group * 8 + 2 * (lane & 3), low, high;
   in.scale = g.scale ? g.scale[tile - g.tile0] : 1.f;
   epilogue__rows<OP>(g, tile, r, &low, &high);
@@ -70,16 +74,29 @@ __device__ __forceinline__ void epilogue__fetch(const cuda_gemm &g, int tile, in
       if (t + 1 < n) in.turn[1] = g.turn[(size_t)(t + 1) * half + d];
     }
   }
-  if (OP == CUDA_OP_PROJECT) {
-    const float *x = g.x + (size_t)t * g.rows + low;
-    bool has_low = low < g.rows, has_high = high < g.rows;
+  if (OP == CUDA_OP_PROJECT && g.norm)
+    in.turn[0] = make_float2(low < g.rows ? g.norm[low] : 0.f, high < g.rows ? g.norm[high] : 0.f);
+}
+
+/* And x, which one has: only after the wait. */
+template <int OP>
+__device__ __forceinline__ void epilogue__fetch_x(const cuda_gemm &g, int tile, int group, int lane,
+                                                  int n, epilogue_inputs &in) {
+  if (OP != CUDA_OP_PROJECT) return;
+  int low = 16 * tile + (lane >> 2), t = group * 8 + 2 * (lane & 3);
+  const float *x = g.x + (size_t)t * g.rows + low;
 #pragma unroll
-    for (int e = 0; e < 2; e++) {
-      in.low[e] = has_low && t + e < n ? x[(size_t)e * g.rows] : 0.f;
-      in.high[e] = has_high && t + e < n ? x[(size_t)e * g.rows + 8] : 0.f;
-    }
-    if (g.norm) in.turn[0] = make_float2(has_low ? g.norm[low] : 0.f, has_high ? g.norm[high] : 0.f);
+  for (int e = 0; e < 2; e++) {
+    in.low[e] = low < g.rows && t + e < n ? x[(size_t)e * g.rows] : 0.f;
+    in.high[e] = low + 8 < g.rows && t + e < n ? x[(size_t)e * g.rows + 8] : 0.f;
   }
+}
+
+template <int OP>
+__device__ __forceinline__ void epilogue__fetch(const cuda_gemm &g, int tile, int group, int lane,
+                                                int n, epilogue_inputs &in) {
+  epilogue__fetch_fixed<OP>(g, tile, group, lane, n, in);
+  epilogue__fetch_x<OP>(g, tile, group, lane, n, in);
 }
 
 __device__ __forceinline__ __half epilogue__cached(float v) {
@@ -92,11 +109,11 @@ __device__ __forceinline__ void epilogue__qkv(const cuda_gemm &g, int tile, int 
   int dim = g.head_dim, per_head = dim / 16, head = tile / per_head, i = tile % per_head;
   bool is_value = epilogue__is_value(g, tile);
   int d = is_value ? 16 * i + r : 8 * i + r, other = is_value ? d + 8 : d + dim / 2;
-  low += in.low[0];
-  high += in.high[0];
+  low = __fadd_rn(low, in.low[0]);
+  high = __fadd_rn(high, in.high[0]);
   if (!is_value) {
-    float turned = low * in.turn[e].x - high * in.turn[e].y;
-    high = high * in.turn[e].x + low * in.turn[e].y;
+    float turned = __fmaf_rn(low, in.turn[e].x, -__fmul_rn(high, in.turn[e].y));
+    high = __fmaf_rn(high, in.turn[e].x, __fmul_rn(low, in.turn[e].y));
     low = turned;
   }
   if (head < g.heads) {
@@ -118,8 +135,8 @@ __device__ __forceinline__ void epilogue__project(const cuda_gemm &g, int tile, 
   int row = 16 * tile + r;
   bool has_low = real && row < g.rows, has_high = real && row + 8 < g.rows;
   float *x = g.x + (size_t)t * g.rows + row;
-  low = has_low ? in.low[e] + low : 0.f;
-  high = has_high ? in.high[e] + high : 0.f;
+  low = has_low ? __fadd_rn(in.low[e], low) : 0.f;
+  high = has_high ? __fadd_rn(in.high[e], high) : 0.f;
   if (has_low) x[0] = low;
   if (has_high) x[8] = high;
   if (!g.norm) return;
@@ -145,13 +162,13 @@ __device__ __forceinline__ void epilogue__finish(const cuda_gemm &g, int tile, i
   for (int e = 0; e < 2; e++) {
     int t = group * 8 + first + e;
     bool real = t < n;
-    float by = rms ? scale * rms[first + e] : scale;
-    float low = sum[e] * by, high = sum[2 + e] * by;
+    float by = rms ? __fmul_rn(scale, rms[first + e]) : scale;
+    float low = __fmul_rn(sum[e], by), high = __fmul_rn(sum[2 + e], by);
     if (OP == CUDA_OP_QKV) {
       if (real) epilogue__qkv(g, tile, t, e, r, low, high, in);
     } else if (OP == CUDA_OP_GATE_UP) {
       int f = 8 * tile + r;
-      float h = low / (1.f + expf(-low)) * high;
+      float h = __fmul_rn(__fdiv_rn(low, __fadd_rn(1.f, expf(-low))), high);
       if (real && f < g.rows)
         device__packed_store(g.packed, t, f, g.groups, g.layout, h * CUDA_INNER_SCALE);
     } else if (OP == CUDA_OP_HEAD) {
@@ -173,11 +190,21 @@ __device__ __forceinline__ void epilogue__op(const cuda_gemm &g, int tile, int g
 }
 
 /* The same where the op is known at run time. */
+__device__ __forceinline__ void epilogue__fetch_fixed_any(const cuda_gemm &g, int tile, int group,
+                                                          int lane, int n, epilogue_inputs &in) {
+  if (g.op == CUDA_OP_QKV) epilogue__fetch_fixed<CUDA_OP_QKV>(g, tile, group, lane, n, in);
+  else if (g.op == CUDA_OP_PROJECT)
+    epilogue__fetch_fixed<CUDA_OP_PROJECT>(g, tile, group, lane, n, in);
+  else epilogue__fetch_fixed<CUDA_OP_HEAD>(g, tile, group, lane, n, in); /* gate_up as well */
+}
+__device__ __forceinline__ void epilogue__fetch_x_any(const cuda_gemm &g, int tile, int group,
+                                                      int lane, int n, epilogue_inputs &in) {
+  if (g.op == CUDA_OP_PROJECT) epilogue__fetch_x<CUDA_OP_PROJECT>(g, tile, group, lane, n, in);
+}
 __device__ __forceinline__ void epilogue__fetch_any(const cuda_gemm &g, int tile, int group,
                                                     int lane, int n, epilogue_inputs &in) {
-  if (g.op == CUDA_OP_QKV) epilogue__fetch<CUDA_OP_QKV>(g, tile, group, lane, n, in);
-  else if (g.op == CUDA_OP_PROJECT) epilogue__fetch<CUDA_OP_PROJECT>(g, tile, group, lane, n, in);
-  else epilogue__fetch<CUDA_OP_HEAD>(g, tile, group, lane, n, in); /* gate_up as well */
+  epilogue__fetch_fixed_any(g, tile, group, lane, n, in);
+  epilogue__fetch_x_any(g, tile, group, lane, n, in);
 }
 __device__ __forceinline__ void epilogue__finish_any(const cuda_gemm &g, int tile, int group,
                                                      int lane, const float sum[4],

@@ -8,6 +8,10 @@ cudaError_t cuda__gemm_q4(const cuda_device *d, const cuda_gemm *g);
 cudaError_t cuda__gemm_q4m(const cuda_device *d, const cuda_gemm *g);
 cudaError_t cuda__gemm_q6(const cuda_device *d, const cuda_gemm *g);
 
+int cuda__gemm_layout(const cuda_device *d, int groups) {
+  return d->hopper && groups > 1 ? LAYOUT_WGMMA : LAYOUT_MMA;
+}
+
 cudaError_t cuda__gemm(const cuda_device *d, const cuda_gemm *g) {
   switch (g->kind) {
   case CUDA_F16: return cuda__gemm_f16(d, g);

@@ -17,14 +17,18 @@ struct launch_config {
     config.stream = d->stream;
     config.attrs = attributes;
     if (!d->hopper) return;
-    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[0].val.programmaticStreamSerializationAllowed = 1;
-    config.numAttrs = 1;
-    if (cluster == 1) return;
-    attributes[1].id = cudaLaunchAttributeClusterDimension;
-    attributes[1].val.clusterDim.x = cluster;
-    attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
-    config.numAttrs = 2;
+    cudaLaunchAttribute *next = attributes;
+    if (d->early) {
+      next->id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      next++->val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (cluster > 1) {
+      next->id = cudaLaunchAttributeClusterDimension;
+      next->val.clusterDim.x = cluster;
+      next->val.clusterDim.y = next->val.clusterDim.z = 1;
+      next++;
+    }
+    config.numAttrs = (unsigned)(next - attributes);
   }
   launch_config(const launch_config &) = delete;
 };

@@ -91,35 +91,57 @@ __device__ float rows__element(const char *w, const float *scale, int kind, int 
   return rows__half_at(u + 768 + r * 16 + half * 8 + (2 * block + (c >> 1)) * 2) * (float)(q - 32);
 }
 
-__global__ void __launch_bounds__(ROW_THREADS) rows__embed_kernel(const cuda_embed e) {
+/* The step's numbers from host memory to the device, by one block: a read over the bus takes a
+ * microsecond, so there are few, and side by side. */
+enum { NUMBERS_THREADS = 512 };
+
+__device__ __forceinline__ void rows__copy_over(int32_t *to, const int32_t *from, int n) {
+  for (int i = threadIdx.x; 4 * i < n; i += NUMBERS_THREADS) /* arrays are whole 16 bytes */
+    ((int4 *)to)[i] = ((const int4 *)from)[i];
+}
+
+__global__ void __launch_bounds__(NUMBERS_THREADS) rows__numbers_kernel(const cuda_embed e) {
   device__wait();
   device__trigger();
-  /* What comes over the bus comes at once: four threads ask. */
-  __shared__ int32_t asked[4];
   const cuda_step *from = &e.input->step;
+  int4 head = *(const int4 *)from; /* n, kv_len, n_out, tree */
+  uint32_t number = e.input->number;
+  rows__copy_over(e.ids_here, e.ids, e.n);
+  rows__copy_over(e.pos_here, e.pos, e.n);
+  rows__copy_over(e.out, e.out_rows, e.n_out);
+  if (threadIdx.x == 0) {
+    *(int4 *)e.step = head;
+    *e.number = number;
+  }
+  if (!head.w || head.x > CUDA_EXACT) return;
+  rows__copy_over(e.step->ancestors, from->ancestors, head.x);
+  rows__copy_over((int32_t *)e.step->ancestor, (const int32_t *)from->ancestor,
+                  head.x * CUDA_EXACT / 4);
+}
+
+/* A block a token. A step of one row takes its few numbers over the bus here, and saves a launch. */
+__global__ void __launch_bounds__(ROW_THREADS) rows__embed_kernel(const cuda_embed e) {
+  __shared__ int32_t asked[6];
+  device__wait();
+  device__trigger();
   int t = blockIdx.x;
-  if (threadIdx.x < 4) {
-    const int32_t *what[4] = {&from->n, &from->tree, e.ids + t, e.pos + t};
-    asked[threadIdx.x] = *(const volatile int32_t *)what[threadIdx.x];
+  bool alone = e.n == 1;
+  if (threadIdx.x < 6) {
+    const cuda_input *in = e.input;
+    const int32_t *over[6] = {&in->step.kv_len, &in->step.n_out, (const int32_t *)&in->number,
+                              e.ids, e.pos, e.out_rows};
+    const int32_t *here[6] = {&e.step->n, NULL, NULL, e.ids_here + t, e.pos_here + t, NULL};
+    const int32_t *at = alone ? over[threadIdx.x] : here[threadIdx.x];
+    asked[threadIdx.x] = at ? *(const volatile int32_t *)at : 0;
   }
   __syncthreads();
-  int n = asked[0], tree = asked[1], row = asked[2], pos = asked[3];
-  if (t == 0) {
-    if (threadIdx.x == 0) {
-      e.step->n = n;
-      e.step->tree = tree;
-    }
-    if (threadIdx.x == 32) e.step->kv_len = from->kv_len;
-    if (threadIdx.x == 64) e.step->n_out = from->n_out;
-    if (threadIdx.x == 96) *e.number = e.input->number;
-    for (int i = threadIdx.x; i < e.n_out; i += ROW_THREADS) e.out[i] = e.out_rows[i];
+  if (alone && threadIdx.x == 0) {
+    *(int4 *)e.step = make_int4(1, asked[0], asked[1], 0);
+    *e.number = (uint32_t)asked[2];
+    e.out[0] = asked[5];
   }
-  if (t >= n) return;
-  if (tree && t < CUDA_EXACT) {
-    if (threadIdx.x == 0) e.step->ancestors[t] = from->ancestors[t];
-    /* a row has at most t of them */
-    for (int i = threadIdx.x; i < t; i += ROW_THREADS) e.step->ancestor[t][i] = from->ancestor[t][i];
-  }
+  if (!alone && t >= asked[0]) return;
+  int row = asked[3], pos = asked[4];
   for (int i = threadIdx.x; i < e.half; i += ROW_THREADS) {
     float sine, cosine;
     sincosf((float)pos * e.frequency[i], &sine, &cosine);
@@ -135,6 +157,11 @@ __global__ void __launch_bounds__(ROW_THREADS) rows__embed_kernel(const cuda_emb
 }
 
 cudaError_t cuda__embed(const cuda_device *d, const cuda_embed *e) {
+  if (e->n > 1) {
+    launch_config numbers(d, dim3(1), NUMBERS_THREADS);
+    cudaError_t rc = cudaLaunchKernelEx(&numbers.config, rows__numbers_kernel, *e);
+    if (rc != cudaSuccess) return rc;
+  }
   launch_config c(d, dim3(e->n), ROW_THREADS);
   return cudaLaunchKernelEx(&c.config, rows__embed_kernel, *e);
 }

@@ -64,7 +64,7 @@ typedef struct cuda_backend {
   float *host_logits;  /* pinned, [max_out, vocab], made when first asked for */
   cuda_step *step;
   uint32_t *number, *finished;
-  int32_t *out, *moves;
+  int32_t *out, *moves, *ids, *pos;
   float *frequency;
   float2 *turn;
   float *logits;

@@ -13,9 +13,16 @@
 
 enum { KV_LEAST = 1024, SPINS = 2000 };
 
+
 static int fail(cuda_backend *c, cudaError_t e) {
   if (e != cudaSuccess && c->error == cudaSuccess) c->error = e;
   return cuda__status(e);
+}
+
+/* At the end of an op: launches may be early again. */
+static int done(cuda_backend *c, int status) {
+  c->d.early = true;
+  return status;
 }
 
 /* ---- beginning ----------------------------------------------------------------------------- */
@@ -28,12 +35,17 @@ static int groups_of(int n) {
   return groups;
 }
 
+static int layout_of(const cuda_backend *c, int n) {
+  if (n > CUDA_EXACT) return c->prefill_layout;
+  return cuda__gemm_layout(&c->d, groups_of(n));
+}
+
 /* The rows that grids are made for: one, or whole groups. */
 static int padded(int n, int groups) { return n == 1 || n > CUDA_EXACT ? n : groups * 8; }
 
 static void put_tree(cuda_step *s, const kernels_batch *b) {
   int words = (b->n + 63) / 64;
-  s->tree = b->mask != NULL;
+  s->tree = b->mask != NULL && b->n > 1;
   for (int i = 0; s->tree && i < b->n; i++) {
     int count = 0;
     for (int j = 0; j < i; j++)
@@ -117,9 +129,10 @@ int cuda__begin(kernels *k) {
   c->error = cudaSuccess;
   c->capturing = c->replayed = c->sent = false;
   c->normed_x = c->normed_by = NULL;
+  c->d.early = true;
   c->n = b->n;
   c->groups = groups_of(b->n);
-  c->layout = b->n > CUDA_EXACT ? c->prefill_layout : LAYOUT_MMA;
+  c->layout = layout_of(c, b->n);
   c->out_groups = b->n_out > 0 ? groups_of(b->n_out) : 0;
   c->out_all = b->n_out == b->n && b->n <= CUDA_EXACT; /* ascending, so all in order */
   c->rows = padded(b->n, c->groups);
@@ -136,7 +149,8 @@ int cuda__begin(kernels *k) {
 
 static cuda_embed numbers_of(const cuda_backend *c) {
   return (cuda_embed){.input = c->input, .ids = c->input->ids, .pos = c->input->pos,
-                      .out_rows = c->input->out, .step = c->step, .number = c->number,
+                      .out_rows = c->input->out, .ids_here = c->ids, .pos_here = c->pos,
+                      .step = c->step, .number = c->number,
                       .out = c->out, .frequency = c->frequency, .turn = c->turn,
                       .half = c->head.shape.head_dim / 2,
                       .n = c->rows, .n_out = c->out_rows};
@@ -156,6 +170,7 @@ int cuda__op_embed(kernels *k, const kernels_weight *table, kernels_buffer *x,
   c->normed_by = next;
   c->sent = true;
   cuda_embed e = numbers_of(c);
+  c->d.early = false; /* of the launch after this: see device.cuh */
   e.w = s->w;
   e.scale = s->scale;
   e.kind = (int)s->kind;
@@ -172,7 +187,9 @@ static int send_numbers(cuda_backend *c) {
   if (c->sent) return KERNELS_OK;
   c->sent = true;
   cuda_embed e = numbers_of(c);
-  return fail(c, cuda__embed(&c->d, &e));
+  int rc = fail(c, cuda__embed(&c->d, &e));
+  c->d.early = false;
+  return rc;
 }
 
 /* x in the form that its norm's op reads, if the op before has not left it so. */
@@ -237,7 +254,7 @@ int cuda__op_qkv(kernels *k, int layer, const kernels_buffer *x, const kernels_b
   g.kv_heads = k->shape.kv_heads;
   g.head_dim = k->shape.head_dim;
   g.slots = cache->head.tokens;
-  return run_gemm(c, w, &g, c->n > CUDA_EXACT);
+  return done(c, run_gemm(c, w, &g, c->n > CUDA_EXACT));
 }
 
 int cuda__op_attend(kernels *k, int layer, const kernels_buffer *q, kernels_buffer *a) {
@@ -258,8 +275,8 @@ int cuda__op_attend(kernels *k, int layer, const kernels_buffer *q, kernels_buff
                       .slots = cache->head.tokens, .step = c->step, .n = c->rows,
                       .kv_most = c->kv_most, .packed = to->packed, .groups = c->groups,
                       .layout = c->layout, .partials = c->partials};
-  return fail(c, c->n > CUDA_EXACT ? cuda__attend_prefill(&c->d, &args)
-                                   : cuda__attend(&c->d, &args));
+  return done(c, fail(c, c->n > CUDA_EXACT ? cuda__attend_prefill(&c->d, &args)
+                                           : cuda__attend(&c->d, &args)));
 }
 
 int cuda__op_project(kernels *k, const kernels_buffer *y, const kernels_weight *weight,
@@ -290,7 +307,7 @@ int cuda__op_project(kernels *k, const kernels_buffer *y, const kernels_weight *
   }
   c->normed_x = next ? x : NULL;
   c->normed_by = next;
-  return run_gemm(c, w, &g, c->n > CUDA_EXACT);
+  return done(c, run_gemm(c, w, &g, c->n > CUDA_EXACT));
 }
 
 int cuda__op_gate_up(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
@@ -308,7 +325,7 @@ int cuda__op_gate_up(kernels *k, const kernels_buffer *x, const kernels_buffer *
   from_normed(&g, c, &c->normed);
   g.rows = k->shape.intermediate;
   g.packed = to->packed;
-  return run_gemm(c, w, &g, c->n > CUDA_EXACT);
+  return done(c, run_gemm(c, w, &g, c->n > CUDA_EXACT));
 }
 
 int cuda__op_head(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
@@ -321,6 +338,7 @@ int cuda__op_head(kernels *k, const kernels_buffer *x, const kernels_buffer *nor
   if (!c->out_all) {
     rows = &c->out_normed;
     c->out_normed.groups = c->out_groups;
+    c->out_normed.layout = layout_of(c, c->out_rows);
     rc = fail(c, cuda__gather(&c->d, c->step, c->out, c->out_rows, k->shape.hidden,
                               &c->normed, rows));
     if (rc) return rc;
@@ -329,11 +347,11 @@ int cuda__op_head(kernels *k, const kernels_buffer *x, const kernels_buffer *nor
   from_normed(&g, c, rows);
   g.ss_stride = rows->ss_stride;
   g.groups = c->out_groups;
-  g.layout = LAYOUT_MMA;
+  g.layout = rows->layout;
   g.count = &c->step->n_out;
   g.rows = k->shape.vocab;
   g.logits = c->logits;
-  rc = run_gemm(c, w, &g, false);
+  rc = done(c, run_gemm(c, w, &g, false));
   if (rc) return rc;
   return fail(c, cuda__top_k(&c->d, c->step, c->out_rows, k->shape.vocab, k->batch.top_k,
                              c->logits, c->candidates, c->finished, c->number, c->output));

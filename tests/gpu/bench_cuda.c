@@ -141,9 +141,10 @@ static void report_ops(toy_device *d, int context) {
 int main(int argc, char **argv) {
   const char *backend = "cuda", *type_name = "BF16", *shape_name = "1.5b";
   int context = 2048, prefill = 1;
-  bool ops = false;
+  bool ops = false, few = false; /* few: 1 and 8 tokens only */
   for (int i = 1; i < argc; i++) {
     if (!strcmp(argv[i], "--ops")) ops = true;
+    else if (!strcmp(argv[i], "--few")) few = true;
     else if (!strcmp(argv[i], "--no-prefill")) prefill = 0;
     else if (i + 1 < argc && !strcmp(argv[i], "--backend")) backend = argv[++i];
     else if (i + 1 < argc && !strcmp(argv[i], "--type")) type_name = argv[++i];
@@ -184,6 +185,7 @@ int main(int argc, char **argv) {
   double one = 0;
   printf("steps at %d:", context);
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+    if (few && counts[i] != 1 && counts[i] != 8) continue;
     double ms = time_step(&d, counts[i], context, counts[i]);
     if (i == 0) one = ms;
     printf(" %d: %.3f (%.2f)", counts[i], ms, ms / one);
