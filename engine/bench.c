@@ -8,6 +8,10 @@ int engine_bench_exact_rows(const engine *e) {
   return e->kernels != NULL ? kernels_exact_rows(e->kernels) : 0;
 }
 
+double engine_bench_copy_bandwidth(const engine *e) {
+  return e->kernels != NULL ? kernels_copy_bandwidth(e->kernels) : 0;
+}
+
 int engine_bench_step(engine_session *s, int kv_len, int n, int n_out, double *ms) {
   engine *e = s->engine;
   int32_t out[ENGINE__OUT_MOST];

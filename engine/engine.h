@@ -231,6 +231,9 @@ engine_bench_cost engine_bench_step_cost(const engine_session *s, int kv_len, in
 /* Rows of the largest step, and of the largest one that is bit-equal to smaller ones. */
 int engine_bench_max_batch(const engine *e);
 int engine_bench_exact_rows(const engine *e);
+/* What a copy within the device's memory reaches, GB/s, bytes read and written both counted;
+ * 0 where the model computes in host memory. */
+double engine_bench_copy_bandwidth(const engine *e);
 
 /* ---- the engine thread ----------------------------------------------------------------- */
 

@@ -50,6 +50,7 @@ struct kernels_backend {
   int (*open)(kernels **out, const char *variant, const kernels *model, char *err, size_t errlen);
   void (*close)(kernels *k);
   void (*memory)(kernels *k, size_t *available, size_t *total); /* NULL: host memory */
+  double (*copy_bandwidth)(kernels *k);                         /* NULL: not known */
   int (*weight_load)(kernels *k, kernels_role role, const kernels_matrix *parts, int n_parts,
                      int64_t rows, kernels_weight **out);
   /* NULL: as many as the parts have */

@@ -137,6 +137,10 @@ void kernels_memory(kernels *k, size_t *available, size_t *total) {
   if (k && k->backend->memory) k->backend->memory(k, available, total);
 }
 
+double kernels_copy_bandwidth(kernels *k) {
+  return k && k->backend->copy_bandwidth ? k->backend->copy_bandwidth(k) : 0;
+}
+
 /* ---- weights, buffers, caches ---------------------------------------------------------- */
 
 static int q_width(const kernels *k) { return k->shape.heads * k->shape.head_dim; }

@@ -114,6 +114,9 @@ int kernels_exact_rows(const kernels *k);
 /* Bytes of device memory that may still be taken (the limit of the options counted in), and of
  * the whole device. Both 0 where the backend computes in host memory. */
 void kernels_memory(kernels *k, size_t *available, size_t *total);
+/* What copying within the device's memory reaches, in GB/s, bytes read and bytes written both
+ * counted: measured now (some milliseconds). 0 in host memory, or if it cannot be measured. */
+double kernels_copy_bandwidth(kernels *k);
 
 /* What a weight is for: a backend may order its rows for the op. */
 typedef enum kernels_role {

@@ -39,6 +39,7 @@ typedef struct bench {
   engine_session *s;
   int max_batch, context;
   bool quick;
+  double copy_gbps; /* 0: not known */
   table table;
 } bench;
 
@@ -131,6 +132,7 @@ static int print_json(const bench *b) {
   cJSON_AddNumberToObject(j, "weightBytes", (double)i->weight_bytes);
   cJSON_AddNumberToObject(j, "loadMs", engine_get_state(b->e).load_ms);
   cJSON_AddNumberToObject(j, "exactRows", engine_bench_exact_rows(b->e));
+  if (b->copy_gbps > 0) cJSON_AddNumberToObject(j, "copyGBPerSecond", b->copy_gbps);
   cJSON *rows = cJSON_AddArrayToObject(j, "rows");
   for (int n = 0; n < b->table.n; n++) {
     const row *r = &b->table.rows[n];
@@ -154,13 +156,19 @@ static int print_table(const bench *b) {
   printf("weights to the device in %.0f ms; medians of %d runs (prefill %d)\n\n",
          engine_get_state(b->e).load_ms, b->quick ? QUICK_RUNS : RUNS,
          b->quick ? 1 : PREFILL_RUNS);
-  printf("            tokens  context         ms   tokens/s  must move GB     GB/s   TFLOP/s\n");
+  if (b->copy_gbps > 0)
+    printf("a copy within the device's memory moves %.0f GB/s, reading and writing counted\n\n",
+           b->copy_gbps);
+  printf("            tokens  context         ms   tokens/s  must move GB     GB/s  of copy   "
+         "TFLOP/s\n");
   const char *kind = "";
   for (int n = 0; n < b->table.n; n++) {
     const row *r = &b->table.rows[n];
-    printf("  %-8s %7d  %7d  %9.3f  %9.0f  %12.3f  %7.1f  %8.2f\n",
+    char share[16] = "-";
+    if (b->copy_gbps > 0) snprintf(share, sizeof share, "%.0f %%", 100 * gbps(r) / b->copy_gbps);
+    printf("  %-8s %7d  %7d  %9.3f  %9.0f  %12.3f  %7.1f  %7s  %8.2f\n",
            strcmp(kind, r->kind) != 0 ? r->kind : "", r->tokens, r->context, r->ms,
-           r->tokens / r->ms * 1e3, (double)r->cost.bytes / 1e9, gbps(r), tflops(r));
+           r->tokens / r->ms * 1e3, (double)r->cost.bytes / 1e9, gbps(r), share, tflops(r));
     kind = r->kind;
   }
   return 0;
@@ -183,8 +191,10 @@ int cli_bench_engine(const cli_options *o) {
   if (rc == ENGINE_OK) rc = measure(&b);
   if (rc != ENGINE_OK)
     fprintf(stderr, "fimd: %s\n", engine_strstatus(rc));
-  else
+  else {
+    b.copy_gbps = engine_bench_copy_bandwidth(b.e);
     rc = o->json ? print_json(&b) : print_table(&b);
+  }
   engine_session_delete(b.s);
   engine_close(b.e);
   return rc == 0 ? 0 : 1;

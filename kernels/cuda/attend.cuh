@@ -10,6 +10,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/launch.cuh"
 
 enum { ATTEND_KEYS = 64, ATTEND_SLOTS = 8 /* heads of one kv head in a block of rows */ };
 
@@ -71,26 +72,11 @@ __device__ __forceinline__ void attend__query(uint32_t a[D / 16][4], int h, cons
   }
 }
 
-/* Launches with `shared` bytes of dynamic shared memory, on Hopper before its predecessor ends. */
 template <typename... Parameters, typename... Arguments>
 static cudaError_t attend__launch(const cuda_device *d, void (*kernel)(Parameters...), dim3 grid,
                                   int threads, size_t shared, Arguments... arguments) {
-  if (shared > 48 * 1024) {
-    cudaError_t rc = cudaFuncSetAttribute((const void *)kernel,
-                                          cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
-    if (rc != cudaSuccess) return rc;
-  }
-  cudaLaunchAttribute early = {};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = grid;
-  config.blockDim = dim3((unsigned)threads);
-  config.dynamicSmemBytes = shared;
-  config.stream = d->stream;
-  config.attrs = &early;
-  config.numAttrs = d->hopper ? 1 : 0;
-  return cudaLaunchKernelEx(&config, kernel, arguments...);
+  launch_config c(d, grid, threads, (int)shared);
+  return c.launch(kernel, arguments...);
 }
 
 #endif

@@ -72,17 +72,15 @@ __device__ __forceinline__ cluster_state cluster__nothing() {
   s.m = -INFINITY, s.l = -0.f, s.o = make_float4(-0.f, -0.f, -0.f, -0.f);
   return s;
 }
-/* Without a branch, so that many merges' loads and powers overlap; unless `real`, v is anything. */
-__device__ __forceinline__ void cluster__merge(cluster_state &s, const cluster_state &v,
-                                               bool real) {
+__device__ __forceinline__ void cluster__merge(cluster_state &s, const cluster_state &v) {
   float most = fmaxf(s.m, v.m);
   float a = attend__exp2(__fsub_rn(s.m, most)), b = attend__exp2(__fsub_rn(v.m, most));
-  s.m = real ? most : s.m;
-  s.l = real ? merged(s.l, a, v.l, b) : s.l;
-  s.o.x = real ? merged(s.o.x, a, v.o.x, b) : s.o.x;
-  s.o.y = real ? merged(s.o.y, a, v.o.y, b) : s.o.y;
-  s.o.z = real ? merged(s.o.z, a, v.o.z, b) : s.o.z;
-  s.o.w = real ? merged(s.o.w, a, v.o.w, b) : s.o.w;
+  s.m = most;
+  s.l = merged(s.l, a, v.l, b);
+  s.o.x = merged(s.o.x, a, v.o.x, b);
+  s.o.y = merged(s.o.y, a, v.o.y, b);
+  s.o.z = merged(s.o.z, a, v.o.z, b);
+  s.o.w = merged(s.o.w, a, v.o.w, b);
 }
 
 #if __CUDA_ARCH__ >= 900
@@ -226,10 +224,10 @@ template <int D, int P, int C> struct cluster_block {
 
   __device__ __forceinline__ cluster_block(const cuda_attend &args, const attend_plan &p,
                                            char *shared)
-      : a(args), s(shared, p.tokens) {
+      : a(args), s(shared, P == 1 ? 1 : p.tokens) {
     const int index = blockIdx.x / C, kv_blocks = a.kv_heads * p.head_blocks;
     h = heads_of(a, p, index % kv_blocks);
-    tokens = p.tokens, token0 = index / kv_blocks * tokens;
+    tokens = P == 1 ? 1 : p.tokens, token0 = index / kv_blocks * tokens;
     n = a.step->n, kv_len = a.step->kv_len, tree = a.step->tree;
     rank = blockIdx.x % C, lane = threadIdx.x & 31;
     pair = threadIdx.x >> 6, half = threadIdx.x >> 5 & 1;
@@ -343,8 +341,15 @@ template <int D, int P, int C> struct cluster_block {
       int count = (shared_keys(t) + ATTEND_KEYS - 1) / ATTEND_KEYS - group * GROUP;
       if (count <= 0) continue;
       cluster_state sum = tile_state(0, j, slot, x);
+      if (count >= GROUP) {
+        cluster_state v[GROUP];
 #pragma unroll
-      for (int k = 1; k < GROUP; k++) cluster__merge(sum, tile_state(k, j, slot, x), k < count);
+        for (int k = 1; k < GROUP; k++) v[k] = tile_state(k, j, slot, x);
+#pragma unroll
+        for (int k = 1; k < GROUP; k++) cluster__merge(sum, v[k]);
+      } else {
+        for (int k = 1; k < count; k++) cluster__merge(sum, tile_state(k, j, slot, x));
+      }
       send(rank, t, slot, x, sum);
     }
   }
@@ -383,26 +388,28 @@ template <int D, int P, int C> struct cluster_fold {
   }
   __device__ __forceinline__ void round(const cluster_block<D, P, C> &b, int round) {
     if (total == 0) return;
-    const int first = round * C * GROUP;
+    /* Groups that are whole, or end the token's keys. Eight at a time without a branch: loads and
+     * powers overlap. */
+    const int whole = shared == total ? (shared + GROUP - 1) / GROUP : shared / GROUP;
 #pragma unroll
     for (int base = 0; base < C; base += 8) {
-      if (first + base * GROUP >= shared) break;
-      cluster_state v[8];
+      const int here = whole - round * C - base;
+      if (here >= 8) {
+        cluster_state v[8];
 #pragma unroll
-      for (int i = 0; i < 8; i++) v[i] = part(b, base + i);
+        for (int i = 0; i < 8; i++) v[i] = part(b, base + i);
 #pragma unroll
-      for (int i = 0; i < 8; i++) {
-        const int from = first + (base + i) * GROUP;
-        const bool whole = from + GROUP <= shared || shared == total;
-        cluster__merge(sum, v[i], from < shared && whole);
-        if (from < shared && !whole) group = v[i]; /* own tiles go on with it */
+        for (int i = 0; i < 8; i++) cluster__merge(sum, v[i]);
+      } else {
+        for (int i = 0; i < here; i++) cluster__merge(sum, part(b, base + i));
       }
     }
     if (round + 1 < b.rounds) return;
+    if (shared != total && shared % GROUP != 0) group = part(b, shared / GROUP - round * C);
     for (int i = shared; i < total; i++) {
-      cluster__merge(group, part(b, C + i - shared), true);
+      cluster__merge(group, part(b, C + i - shared));
       if ((i + 1) % GROUP != 0 && i + 1 != total) continue;
-      cluster__merge(sum, group, true);
+      cluster__merge(sum, group);
       group = cluster__nothing();
     }
   }
@@ -515,6 +522,9 @@ static cudaError_t attend_cluster_run(const cuda_device *d, const cuda_attend *a
   const void *kernel = (const void *)attend_cluster<D, P, C>;
   cudaError_t rc = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                         shared);
+  if (rc == cudaSuccess)
+    rc = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                              cudaSharedmemCarveoutMaxShared);
   if (rc == cudaSuccess && C > 8)
     rc = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
   if (rc != cudaSuccess) return rc;
@@ -532,12 +542,13 @@ static cudaError_t attend_cluster_run(const cuda_device *d, const cuda_attend *a
   config.dynamicSmemBytes = (size_t)shared;
   config.stream = d->stream;
   config.attrs = attributes;
-  config.numAttrs = 2;
+  const unsigned n_attributes = d->early ? 2 : 1;
+  config.numAttrs = n_attributes;
   if (C > 8) { /* not every part can run these */
     int most = 0;
     config.numAttrs = 1;
     rc = cudaOccupancyMaxActiveClusters(&most, attend_cluster<D, P, C>, &config);
-    config.numAttrs = 2;
+    config.numAttrs = n_attributes;
     if (rc != cudaSuccess || most < clusters) {
       cudaGetLastError();
       return cudaSuccess;

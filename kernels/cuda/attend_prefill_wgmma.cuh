@@ -125,8 +125,8 @@ __device__ __forceinline__ void wgmma_fence() {
 __device__ __forceinline__ void wgmma_commit() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
-/* Until at most LEFT groups are under way; x, which one of the others wrote, may be read only after:
- * named so that no use moves above. */
+/* Until at most LEFT groups are under way; x, which one of the others wrote, may be read only
+ * after: named so that no use moves above. */
 template <int LEFT, int N> __device__ __forceinline__ void wgmma_wait(float (&x)[N][4]) {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
 #pragma unroll
@@ -297,6 +297,31 @@ __device__ __forceinline__ void prefill_pack(uint32_t (&p)[4][4], const float (&
                                    s[i / 4 * 2 + i % 4 / 2][i % 2 * 2 + 1]);
 }
 
+/* What a lane has of its two rows, token and token + 8 of its warp's. */
+template <int D> struct prefill_rows_state {
+  uint32_t q[D / 16][4], p[4][4]; /* A operands; p: of the last tile that was softened */
+  float s[8][4], o[D / 8][4], m[2], l[2], by[2];
+};
+
+/* P v of tile j, and tile j + 1 up to its P. keys: what the first row has. */
+template <int D, bool MASKED>
+__device__ __forceinline__ void prefill_step(prefill_ring<D> &s, prefill_rows_state<D> &r, int j,
+                                             int keys, float scale, int lane) {
+  const int left = keys - (j + 1) * ATTEND_KEYS, valid[2] = {left, left + 8};
+  const uint32_t now = ring_at(s.tile[j % PREFILL_RING]);
+  const uint32_t next = ring_at(s.tile[(j + 1) % PREFILL_RING]);
+  ring_await_full(s.full, j + 1);
+  issue_scores<D>(r.s, r.q, next);
+  issue_product<D>(r.o, r.p, now + prefill_ring<D>::HALF);
+  wgmma_wait<1>(r.s);
+  prefill_soften<MASKED>(r.s, r.m, r.l, r.by, valid, scale, lane & 3);
+  wgmma_wait<0>(r.o);
+  prefill_pack(r.p, r.s);
+#pragma unroll
+  for (int i = 0; i < D / 2; i++) r.o[i / 4][i % 4] *= r.by[i % 4 / 2];
+  if (lane == 0) ring_arrive(s.empty + j % PREFILL_RING);
+}
+
 /* A warpgroup's rows. */
 template <int D>
 __device__ __forceinline__ void prefill_consume(const cuda_attend &a, prefill_ring<D> &s,
@@ -305,49 +330,33 @@ __device__ __forceinline__ void prefill_consume(const cuda_attend &a, prefill_ri
   const int c = lane & 3, token = w.token0 + 16 * warp + (lane >> 2); /* and it + 8 */
   device__wait();
   device__trigger();
-  uint32_t q[D / 16][4], p[4][4];
+  prefill_rows_state<D> r;
 #pragma unroll
   for (int h = 0; h < 2; h++)
-    attend__query<D>(q, h, a.q + ((size_t)min(token + 8 * h, w.n - 1) * a.heads + w.head) * D,
+    attend__query<D>(r.q, h, a.q + ((size_t)min(token + 8 * h, w.n - 1) * a.heads + w.head) * D,
                      token + 8 * h < w.n, c);
   const int first = w.kv_len + w.token0 + warp / 4 * 64; /* keys before the first row's own */
   const int mine = min(w.tiles, (first + 64 + ATTEND_KEYS - 1) / ATTEND_KEYS);
   const int whole = min(mine, (first + 1) / ATTEND_KEYS); /* tiles that need no mask */
-  const int keys = w.kv_len + token + 1;
-  float x[8][4], o[D / 8][4] = {}, m[2] = {-INFINITY, -INFINITY}, l[2] = {}, by[2];
-  auto tile_at = [&](int j) { return ring_at(s.tile[j % PREFILL_RING]); };
+  const int keys = w.kv_len + token + 1, valid[2] = {keys, keys + 8};
+  r.m[0] = r.m[1] = -INFINITY;
+  r.l[0] = r.l[1] = 0.f;
+#pragma unroll
+  for (int i = 0; i < D / 2; i++) r.o[i / 4][i % 4] = 0.f;
 
   ring_await_full(s.full, 0);
-  issue_scores<D>(x, q, tile_at(0));
-  wgmma_wait<0>(x);
-  int valid[2] = {keys, keys + 8};
-  prefill_soften<true>(x, m, l, by, valid, scale, c);
-  prefill_pack(p, x);
-
-  /* P v of tile j, and tile j + 1 up to its P. */
-#define PREFILL_STEP(MASKED)                                                                \
-  {                                                                                         \
-    ring_await_full(s.full, j + 1);                                                         \
-    const uint32_t now = tile_at(j), next = tile_at(j + 1);                                 \
-    valid[0] = keys - (j + 1) * ATTEND_KEYS, valid[1] = valid[0] + 8;                       \
-    issue_scores<D>(x, q, next);                                                            \
-    issue_product<D>(o, p, now + prefill_ring<D>::HALF);                                    \
-    wgmma_wait<1>(x);                                                                       \
-    prefill_soften<MASKED>(x, m, l, by, valid, scale, c);                                   \
-    wgmma_wait<0>(o);                                                                       \
-    prefill_pack(p, x);                                                                     \
-    _Pragma("unroll") for (int i = 0; i < D / 2; i++) o[i / 4][i % 4] *= by[i % 4 / 2];     \
-    if (lane == 0) ring_arrive(s.empty + j % PREFILL_RING);                                 \
-  }
+  issue_scores<D>(r.s, r.q, ring_at(s.tile[0]));
+  wgmma_wait<0>(r.s);
+  prefill_soften<true>(r.s, r.m, r.l, r.by, valid, scale, c);
+  prefill_pack(r.p, r.s);
   int j = 0;
 #pragma unroll 1
-  for (; j + 1 < whole; j++) PREFILL_STEP(false)
+  for (; j + 1 < whole; j++) prefill_step<D, false>(s, r, j, keys, scale, lane);
 #pragma unroll 1
-  for (; j + 1 < mine; j++) PREFILL_STEP(true)
-#undef PREFILL_STEP
-  issue_product<D>(o, p, tile_at(j) + prefill_ring<D>::HALF);
-  wgmma_wait<0>(o);
-  prefill_store<D>(a, o, l, token, w.n, w.head, c);
+  for (; j + 1 < mine; j++) prefill_step<D, true>(s, r, j, keys, scale, lane);
+  issue_product<D>(r.o, r.p, ring_at(s.tile[j % PREFILL_RING]) + prefill_ring<D>::HALF);
+  wgmma_wait<0>(r.o);
+  prefill_store<D>(a, r.o, r.l, token, w.n, w.head, c);
 }
 
 #endif /* sm_90a */

@@ -115,7 +115,7 @@ __device__ __forceinline__ void sums(float l[4], const uint32_t p[8][2]) {
     device__mma(l, p[2 * ks][0], p[2 * ks][1], p[2 * ks + 1][0], p[2 * ks + 1][1], ones, ones);
 }
 
-/* ---- where keys are --------------------------------------------------------------------------- */
+/* ---- where keys are --------------------------------------------------------------------- */
 
 /* Requests 16 bytes of key and value: chunk `chunk` of slot `slot` to row `row` of a tile. */
 template <int D>

@@ -17,6 +17,12 @@ int cuda__status(cudaError_t e) {
   return e == cudaErrorMemoryAllocation ? KERNELS_ENOMEM : KERNELS_EDEVICE;
 }
 
+int cuda__check(cuda_backend *c, cudaError_t e) {
+  int rc = cuda__status(e);
+  if (rc == KERNELS_EDEVICE) c->failed = true;
+  return rc;
+}
+
 /* ---- memory -------------------------------------------------------------------------------- */
 
 int cuda__take(cuda_backend *c, size_t bytes, bool zero, void **out) {
@@ -50,6 +56,38 @@ static void cuda_memory(kernels *k, size_t *available, size_t *total) {
   if (limit == 0) return;
   size_t left = limit > c->taken ? limit - c->taken : 0;
   if (left < *available) *available = left;
+}
+
+/* The best of a few copies of half a gigabyte, or what there is room for. */
+static double cuda_copy_bandwidth(kernels *k) {
+  cuda_backend *c = cuda__of(k);
+  enum { RUNS = 6, LEAST = 1 << 24 };
+  size_t bytes = (size_t)1 << 29;
+  void *from = NULL, *to = NULL;
+  cudaEvent_t begin = NULL, end = NULL;
+  double best = 0;
+  while (bytes >= LEAST && cuda__take(c, bytes, true, &from)) bytes /= 2;
+  if (!from || cuda__take(c, bytes, true, &to) || cudaEventCreate(&begin) != cudaSuccess ||
+      cudaEventCreate(&end) != cudaSuccess)
+    goto out;
+  for (int i = 0; i < RUNS; i++) {
+    float ms = 0;
+    cudaEventRecord(begin, c->d.stream);
+    cudaError_t e = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, c->d.stream);
+    cudaEventRecord(end, c->d.stream);
+    if (e != cudaSuccess || cudaEventSynchronize(end) != cudaSuccess ||
+        cudaEventElapsedTime(&ms, begin, end) != cudaSuccess || ms <= 0)
+      break;
+    double gbps = 2 * (double)bytes / ms / 1e6;
+    if (gbps > best) best = gbps;
+  }
+out:
+  if (begin) cudaEventDestroy(begin);
+  if (end) cudaEventDestroy(end);
+  cuda__give(c, from, bytes);
+  cuda__give(c, to, bytes);
+  cudaGetLastError(); /* what could not be measured is no error of a step's */
+  return best;
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -172,6 +210,8 @@ static void cuda_close(kernels *k) {
   if (c->output) cudaFreeHost(c->output);
   if (c->host_logits) cudaFreeHost(c->host_logits);
   if (c->d.stream) cudaStreamDestroy(c->d.stream);
+  /* After a failure the context answers every call with it; only a new one is of use. */
+  if (c->failed) cudaDeviceReset();
   free(c);
 }
 
@@ -218,6 +258,7 @@ const kernels_backend kernels__cuda = {
     .open = cuda_open,
     .close = cuda_close,
     .memory = cuda_memory,
+    .copy_bandwidth = cuda_copy_bandwidth,
     .weight_load = cuda__weight_load,
     .weight_bytes = cuda__weight_bytes,
     .weight_free = cuda__weight_free,

@@ -36,7 +36,7 @@ int cuda__buffer_new(kernels *k, const float *data, size_t count, kernels_buffer
   if (data) {
     rc = cuda__buffer_plain(c, b);
     if (!rc)
-      rc = cuda__status(cudaMemcpy(b->plain, data, count * sizeof *data, cudaMemcpyHostToDevice));
+      rc = cuda__check(c, cudaMemcpy(b->plain, data, count * sizeof *data, cudaMemcpyHostToDevice));
   }
   if (rc) {
     cuda__buffer_free(k, &b->head);
@@ -55,10 +55,10 @@ static int read_packed(cuda_backend *c, const cuda_buffer *b, float *out, size_t
   float *plain;
   int rc = cuda__take(c, n * sizeof *plain, false, (void **)&plain);
   if (rc) return rc;
-  rc = cuda__status(cuda__unpack_rows(&c->d, (int)rows, b->packed, b->width, 1 / CUDA_INNER_SCALE,
+  rc = cuda__check(c, cuda__unpack_rows(&c->d, (int)rows, b->packed, b->width, 1 / CUDA_INNER_SCALE,
                                       b->groups, b->layout, plain));
-  if (!rc) rc = cuda__status(cudaStreamSynchronize(c->d.stream));
-  if (!rc) rc = cuda__status(cudaMemcpy(out, plain, n * sizeof *plain, cudaMemcpyDeviceToHost));
+  if (!rc) rc = cuda__check(c, cudaStreamSynchronize(c->d.stream));
+  if (!rc) rc = cuda__check(c, cudaMemcpy(out, plain, n * sizeof *plain, cudaMemcpyDeviceToHost));
   cuda__give(c, plain, n * sizeof *plain);
   return rc;
 }
@@ -66,11 +66,11 @@ static int read_packed(cuda_backend *c, const cuda_buffer *b, float *out, size_t
 int cuda__buffer_read(kernels *k, const kernels_buffer *buffer, float *out, size_t count) {
   cuda_backend *c = cuda__of(k);
   const cuda_buffer *b = (const cuda_buffer *)buffer;
-  int rc = cuda__status(cudaStreamSynchronize(c->d.stream));
+  int rc = cuda__check(c, cudaStreamSynchronize(c->d.stream));
   if (rc) return rc;
   memset(out, 0, count * sizeof *out); /* never written: nothing to say */
   if (b->plain)
-    rc = cuda__status(cudaMemcpy(out, b->plain, count * sizeof *out, cudaMemcpyDeviceToHost));
+    rc = cuda__check(c, cudaMemcpy(out, b->plain, count * sizeof *out, cudaMemcpyDeviceToHost));
   if (!rc && b->is_packed) rc = read_packed(c, b, out, count);
   return rc;
 }
@@ -137,7 +137,7 @@ int cuda__cache_move_slots(kernels *k, kernels_cache *head, const int32_t *from,
     if (e == cudaSuccess)
       e = cuda__cache_move(&c->d, cache->data, s->layers * 2 * s->kv_heads, cache->head.tokens,
                            s->head_dim, c->moves, some, to + at);
-    if (e != cudaSuccess) return cuda__status(e);
+    if (e != cudaSuccess) return cuda__check(c, e);
   }
   return KERNELS_OK;
 }

@@ -201,7 +201,7 @@ template <int KIND> cudaError_t gemm__launch_wide(const cuda_device *d, const cu
 template <int KIND, int NT> cudaError_t gemm__launch_narrow(const cuda_device *d, const cuda_gemm *g) {
   int blocks = g->tiles < d->sms ? g->tiles : d->sms;
   launch_config c(d, dim3(blocks, g->groups / NT), GEMM_THREADS);
-  return cudaLaunchKernelEx(&c.config, gemm__narrow<KIND, NT>, *g);
+  return c.launch(gemm__narrow<KIND, NT>, *g);
 }
 
 template <int KIND> cudaError_t gemm__launch(const cuda_device *d, const cuda_gemm *g) {

@@ -433,7 +433,8 @@ static cudaError_t wide__launch(const cuda_device *d, const cuda_gemm *g) {
   /* Some 3/4 to 3/2 of the multiprocessors should have a block; twice as many can run at once. */
   int cluster = blocks * 8 <= d->sms * 3 / 2 ? 8 : blocks * 4 <= d->sms * 2 - 16 ? 4 : 1;
   auto kernel = gemm__wide<KIND, NG>;
-  cudaError_t rc = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+  cudaError_t rc =
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
   if (rc == cudaSuccess)
     rc = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
                               cudaSharedmemCarveoutMaxShared);

@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
 cudaError_t cuda__prepare(const cuda_device *d, const cuda_step *step, int n, const float *x,
                           int width, const float *norm, const cuda_normed *to) {
   launch_config c(d, dim3(n), ROW_THREADS);
-  return cudaLaunchKernelEx(&c.config, rows__prepare_kernel, step, x, width, norm, *to);
+  return c.launch(rows__prepare_kernel, step, x, width, norm, *to);
 }
 
 /* ---- embedding ------------------------------------------------------------------------------ */
@@ -159,11 +159,11 @@ __global__ void __launch_bounds__(ROW_THREADS) rows__embed_kernel(const cuda_emb
 cudaError_t cuda__embed(const cuda_device *d, const cuda_embed *e) {
   if (e->n > 1) {
     launch_config numbers(d, dim3(1), NUMBERS_THREADS);
-    cudaError_t rc = cudaLaunchKernelEx(&numbers.config, rows__numbers_kernel, *e);
+    cudaError_t rc = numbers.launch(rows__numbers_kernel, *e);
     if (rc != cudaSuccess) return rc;
   }
   launch_config c(d, dim3(e->n), ROW_THREADS);
-  return cudaLaunchKernelEx(&c.config, rows__embed_kernel, *e);
+  return c.launch(rows__embed_kernel, *e);
 }
 
 cudaError_t cuda__probe(int *arch) {
@@ -200,14 +200,14 @@ __global__ void __launch_bounds__(ROW_THREADS)
 cudaError_t cuda__pack_rows(const cuda_device *d, const cuda_step *step, int n, const float *y,
                             int width, float scale, void *packed, int groups, int layout) {
   launch_config c(d, dim3(n), ROW_THREADS);
-  return cudaLaunchKernelEx(&c.config, rows__pack_kernel, step, y, width, scale, packed, groups,
+  return c.launch(rows__pack_kernel, step, y, width, scale, packed, groups,
                             layout);
 }
 
 cudaError_t cuda__unpack_rows(const cuda_device *d, int n, const void *packed, int width,
                               float scale, int groups, int layout, float *y) {
   launch_config c(d, dim3(n), ROW_THREADS);
-  return cudaLaunchKernelEx(&c.config, rows__unpack_kernel, packed, width, scale, groups, layout,
+  return c.launch(rows__unpack_kernel, packed, width, scale, groups, layout,
                             y);
 }
 
@@ -230,7 +230,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
 cudaError_t cuda__gather(const cuda_device *d, const cuda_step *step, const int32_t *out, int n_out,
                          int width, const cuda_normed *from, const cuda_normed *to) {
   launch_config c(d, dim3(n_out), ROW_THREADS);
-  return cudaLaunchKernelEx(&c.config, rows__gather_kernel, step, out, width, *from, *to);
+  return c.launch(rows__gather_kernel, step, out, width, *from, *to);
 }
 
 /* ---- the top of the logits ------------------------------------------------------------------- */
@@ -350,11 +350,11 @@ cudaError_t cuda__top_k(const cuda_device *d, const cuda_step *step, int n_out, 
                         const uint32_t *number, cuda_output *output) {
   top_pair *pairs = (top_pair *)candidates;
   launch_config chunks(d, dim3(CUDA_TOP_CHUNKS, n_out), ROW_THREADS);
-  cudaError_t rc = cudaLaunchKernelEx(&chunks.config, top__chunks_kernel, step, logits, vocab, k,
+  cudaError_t rc = chunks.launch(top__chunks_kernel, step, logits, vocab, k,
                                       pairs);
   if (rc != cudaSuccess) return rc;
   launch_config rows(d, dim3(n_out), ROW_THREADS);
-  return cudaLaunchKernelEx(&rows.config, top__rows_kernel, step, k, (const top_pair *)pairs,
+  return rows.launch(top__rows_kernel, step, k, (const top_pair *)pairs,
                             finished, number, output);
 }
 

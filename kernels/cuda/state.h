@@ -80,6 +80,7 @@ typedef struct cuda_backend {
   graph_entry *recording;
   const kernels_buffer *normed_x, *normed_by; /* what `normed` is the prepared form of */
   cudaError_t error; /* the first of the step */
+  bool failed;       /* the device has: closing resets it */
 
   graph_entry graphs[GRAPHS];
   int n_graphs;
@@ -96,6 +97,8 @@ static inline cuda_backend *cuda__of(kernels *k) { return (cuda_backend *)k; }
 
 /* KERNELS_ENOMEM or KERNELS_EDEVICE; 0 for success. */
 int cuda__status(cudaError_t e);
+/* The same, and remembers a failure of the device. */
+int cuda__check(cuda_backend *c, cudaError_t e);
 /* Device memory, counted; zeroed where asked for. */
 int cuda__take(cuda_backend *c, size_t bytes, bool zero, void **out);
 void cuda__give(cuda_backend *c, void *p, size_t bytes);

@@ -16,7 +16,7 @@ enum { KV_LEAST = 1024, SPINS = 2000 };
 
 static int fail(cuda_backend *c, cudaError_t e) {
   if (e != cudaSuccess && c->error == cudaSuccess) c->error = e;
-  return cuda__status(e);
+  return cuda__check(c, e);
 }
 
 /* At the end of an op: launches may be early again. */

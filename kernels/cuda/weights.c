@@ -62,8 +62,8 @@ int64_t cuda__weight_bytes(kernels *k, kernels_role role, const kernels_matrix *
 static int staging_new(cuda_backend *c) {
   for (int i = 0; i < STAGING; i++) {
     if (c->staging[i]) continue;
-    int rc = cuda__status(cudaMallocHost(&c->staging[i], STAGING_BYTES));
-    if (!rc) rc = cuda__status(cudaEventCreateWithFlags(&c->staged[i], cudaEventDisableTiming));
+    int rc = cuda__check(c, cudaMallocHost(&c->staging[i], STAGING_BYTES));
+    if (!rc) rc = cuda__check(c, cudaEventCreateWithFlags(&c->staged[i], cudaEventDisableTiming));
     if (rc) return rc;
   }
   return KERNELS_OK;
@@ -94,7 +94,7 @@ static int send(cuda_backend *c, void *to, const void *from, size_t bytes) {
       e = cudaMemcpyAsync((char *)to + at, c->staging[i], n, cudaMemcpyHostToDevice, c->d.stream);
     }
     if (e == cudaSuccess) e = cudaEventRecord(c->staged[i], c->d.stream);
-    if (e != cudaSuccess) return cuda__status(e);
+    if (e != cudaSuccess) return cuda__check(c, e);
     at += n;
   }
   return KERNELS_OK;
@@ -102,7 +102,7 @@ static int send(cuda_backend *c, void *to, const void *from, size_t bytes) {
 
 static int raw_room(cuda_backend *c, size_t bytes) {
   if (bytes <= c->raw_bytes) return KERNELS_OK;
-  int rc = cuda__status(cudaStreamSynchronize(c->d.stream));
+  int rc = cuda__check(c, cudaStreamSynchronize(c->d.stream));
   if (rc) return rc;
   cuda__give(c, c->raw, c->raw_bytes);
   c->raw = NULL;
@@ -153,7 +153,7 @@ static int send_tiles(cuda_backend *c, kernels_role role, const kernels_matrix *
   if (rc) return rc;
   p.w = (char *)s->w + (size_t)(tile0 - s->tile0) * (size_t)units * (size_t)cuda__unit_bytes(s->kind);
   p.scale = s->scale ? s->scale + (tile0 - s->tile0) : NULL;
-  return cuda__status(cuda__pack(&c->d, &p));
+  return cuda__check(c, cuda__pack(&c->d, &p));
 }
 
 static int load_segment(cuda_backend *c, kernels_role role, const kernels_matrix *parts,

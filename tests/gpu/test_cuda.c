@@ -163,5 +163,7 @@ int main(void) {
       cmocka_unit_test(bits_in_every_batch_plain),
       cmocka_unit_test(prefill_agrees),
   };
+  const char *only = getenv("FIMD_TEST_ONLY");
+  if (only) cmocka_set_test_filter(only);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
