@@ -24,6 +24,7 @@
 
 enum {
   CLUSTER_TOKENS = 8,
+  CLUSTER_ROWS = 8, /* of a step; more are faster in attend_parts */
   CLUSTER_THREADS = 256,
   CLUSTER_PAIRS = 4, /* = GROUP */
 };
@@ -522,9 +523,6 @@ static cudaError_t attend_cluster_run(const cuda_device *d, const cuda_attend *a
   const void *kernel = (const void *)attend_cluster<D, P, C>;
   cudaError_t rc = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                         shared);
-  if (rc == cudaSuccess)
-    rc = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                              cudaSharedmemCarveoutMaxShared);
   if (rc == cudaSuccess && C > 8)
     rc = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
   if (rc != cudaSuccess) return rc;
@@ -574,6 +572,7 @@ static cudaError_t attend_clusters(const cuda_device *d, const cuda_attend *a, a
     if (tiles > 8 * 8 * GROUP) return cudaSuccess;
     return attend_cluster_run<D, 1, 8>(d, a, &p, done);
   }
+  if (a->n > CLUSTER_ROWS) return cudaSuccess;
   /* As few tokens a cluster as let all run at once. */
   int clusters = d->sms / 8 / kv_blocks;
   if (clusters < 1) clusters = 1;

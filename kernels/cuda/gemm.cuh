@@ -22,11 +22,12 @@
 #include "kernels/cuda/fragment.cuh"
 #include "kernels/cuda/launch.cuh"
 
-/* Units in flight a warp, and activations of units (a divisor): what fits the registers. */
-template <int KIND> struct gemm_depth { enum { UNITS = 6, TOKENS = 2 }; };
-template <> struct gemm_depth<CUDA_F16> { enum { UNITS = 4, TOKENS = 2 }; };
-template <> struct gemm_depth<CUDA_Q4> { enum { UNITS = 8, TOKENS = 2 }; };
-template <> struct gemm_depth<CUDA_Q4M> { enum { UNITS = 6, TOKENS = 3 }; };
+/* Units in flight a warp, with their activations: what fits the registers. Fewer are slower, and so
+ * are more with their activations asked for later (NOTES.md). */
+template <int KIND> struct gemm_depth { enum { UNITS = 4 }; };
+template <> struct gemm_depth<CUDA_F16> { enum { UNITS = 3 }; };
+template <> struct gemm_depth<CUDA_Q4> { enum { UNITS = 5 }; };
+template <> struct gemm_depth<CUDA_Q4M> { enum { UNITS = 5 }; };
 
 enum { GEMM_THREADS = (CUDA_SLICES + 1) * 32, GEMM_STREAMS = CUDA_SLICES * 32 };
 /* A thread's: two blocks fit a multiprocessor, of this launch or of the next. */
@@ -101,11 +102,7 @@ __device__ __forceinline__ void gemm__narrow_finish(const cuda_gemm &g, int tile
 /* grid (blocks, groups / NT); tiles blockIdx.x, + gridDim.x, ... */
 template <int KIND, int NT>
 __global__ void __maxnreg__(GEMM_REGISTERS) gemm__narrow(const __grid_constant__ cuda_gemm g) {
-  enum {
-    DEPTH = gemm_depth<KIND>::UNITS,
-    AHEAD = gemm_depth<KIND>::TOKENS,
-    BYTES = fragment<KIND>::BYTES,
-  };
+  enum { DEPTH = gemm_depth<KIND>::UNITS, BYTES = fragment<KIND>::BYTES };
   __shared__ float4 partial[2][CUDA_SLICES][NT][32];
   __shared__ float rms[NT * 8];
   int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, group = blockIdx.y * NT;
@@ -116,7 +113,7 @@ __global__ void __maxnreg__(GEMM_REGISTERS) gemm__narrow(const __grid_constant__
   int total = tiles * mine;
 
   fragment<KIND> a[DEPTH];
-  uint4 b[AHEAD][2]; /* NT == 1: the units' activations */
+  uint4 b[DEPTH][2]; /* NT == 1: the units' activations */
   const char *next = (const char *)g.w + ((size_t)blockIdx.x * g.units + u0) * BYTES;
   size_t to_next_tile = ((size_t)gridDim.x * g.units - mine) * BYTES;
   int loaded = 0, in_tile = 0;
@@ -148,7 +145,7 @@ __global__ void __maxnreg__(GEMM_REGISTERS) gemm__narrow(const __grid_constant__
   };
   if (NT == 1 && total > 0) {
 #pragma unroll
-    for (int d = 0; d < AHEAD; d++) load_b(d);
+    for (int d = 0; d < DEPTH; d++) load_b(d);
   }
 
   float c[NT][4] = {};
@@ -176,7 +173,7 @@ __global__ void __maxnreg__(GEMM_REGISTERS) gemm__narrow(const __grid_constant__
         a[d].get(block, 1, second);
 #pragma unroll
         for (int j = 0; j < NT; j++) {
-          uint4 v = b[d % AHEAD][block];
+          uint4 v = b[d][block];
           if (NT > 1)
             v = *(const uint4 *)(b0 + (size_t)(2 * (u0 + done) + block) * block_bytes + j * 512);
           device__mma(c[j], first[0], first[1], first[2], first[3], v.x, v.y);
@@ -184,7 +181,7 @@ __global__ void __maxnreg__(GEMM_REGISTERS) gemm__narrow(const __grid_constant__
         }
       }
       load_a(d);
-      if (NT == 1) load_b(d % AHEAD);
+      if (NT == 1) load_b(d);
       if (++done == mine) {
         done = 0;
         flush();

@@ -446,13 +446,10 @@ static cudaError_t wide__launch(const cuda_device *d, const cuda_gemm *g) {
 /* Declared in gemm.cuh, instantiated in gemm_wide_*.cu. */
 template <int KIND> cudaError_t gemm__launch_wide(const cuda_device *d, const cuda_gemm *g) {
   if (g->layout != LAYOUT_WGMMA || !d->hopper) return cudaErrorInvalidValue;
-  switch (g->groups) {
-  case 2: return wide__launch<KIND, 2>(d, g);
-  case 4: return wide__launch<KIND, 4>(d, g);
-  case 8:
-  case 16: return wide__launch<KIND, 8>(d, g);
-  default: return cudaErrorInvalidValue;
-  }
+  if (g->groups == 2) return wide__launch<KIND, 2>(d, g);
+  if (g->groups == 4) return wide__launch<KIND, 4>(d, g);
+  if (g->groups % 8 == 0) return wide__launch<KIND, 8>(d, g);
+  return cudaErrorInvalidValue;
 }
 
 #endif

@@ -32,15 +32,11 @@ struct launch_config {
   }
   launch_config(const launch_config &) = delete;
 
-  /* All kernels of a step ask for the same split of a multiprocessor's memory into cache and shared
-   * memory: it can change only when nothing runs there, and launches could not overlap. */
   template <typename... Parameters, typename... Arguments>
   cudaError_t launch(void (*kernel)(Parameters...), Arguments &&...arguments) {
-    const void *f = (const void *)kernel;
-    cudaError_t rc = cudaFuncSetAttribute(f, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                          cudaSharedmemCarveoutMaxShared);
-    if (rc == cudaSuccess && config.dynamicSmemBytes > 48 * 1024)
-      rc = cudaFuncSetAttribute(f, cudaFuncAttributeMaxDynamicSharedMemorySize,
+    cudaError_t rc = cudaSuccess;
+    if (config.dynamicSmemBytes > 48 * 1024)
+      rc = cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 (int)config.dynamicSmemBytes);
     return rc == cudaSuccess ? cudaLaunchKernelEx(&config, kernel, arguments...) : rc;
   }

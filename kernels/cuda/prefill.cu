@@ -12,6 +12,10 @@ extern "C" cudaError_t cuda__gemm_prefill(const cuda_device *d, const cuda_gemm 
   if (g->layout == LAYOUT_WGMMA && g->op != CUDA_OP_QKV && g->tile0 % 4 != 0)
     return cudaErrorInvalidValue;
   if (g->groups == 0 || g->tiles == 0) return cudaSuccess;
+  /* Few rows by few tokens leave most multiprocessors without a block of 128 by 256: the smaller
+   * blocks of cuda__gemm, which can share out the columns too, are faster then. */
+  int blocks = (g->tiles + 7) / 8 * (g->groups / 32);
+  if (d->hopper && 2 * blocks < d->sms) return cuda__gemm(d, g);
   switch (g->kind) {
   case CUDA_F16: return prefill__f16(d, g);
   case CUDA_Q8: return prefill__q8(d, g);

@@ -326,8 +326,9 @@ static void run_case(const test_case *c, const char *backend, int threads) {
     if (!cuda) assert_memory_equal(row, got + t * s->hidden, (size_t)s->hidden * sizeof *row);
     float most = 0;
     for (int i = 0; i < s->hidden; i++) most = fmaxf(most, fabsf(row[i]));
-    for (int i = 0; i < s->hidden; i++) /* scales and minima of f16 there */
-      assert_true(fabsf(row[i] - got[t * s->hidden + i]) <= 1e-3f * most);
+    /* There scales and minima are products rounded to f16, and their difference may be small. */
+    for (int i = 0; i < s->hidden; i++)
+      assert_true(fabsf(row[i] - got[t * s->hidden + i]) <= 4e-3f * most);
   }
   free(row);
   free(got);
