@@ -7,7 +7,8 @@
  * gemm__narrow, up to 8 tokens (more only where there is no wgmma): a block's 8 warps are the
  * 8 slices of a tile, which stream it straight into registers, several units ahead, and go on to
  * the block's next tile without a stop. A ninth warp takes the sums from shared memory, adds them
- * up and finishes; what it needs for that it has asked for before. Blocks: one per multiprocessor.
+ * up and finishes; what it needs for that it has asked for before. Blocks: one per
+ * multiprocessor, so that the next launch's block fits beside it and can begin to stream.
  *
  * gemm__wide (gemm_wide.cuh), 16 to 128 tokens on Hopper: a block's wgmmas take 128 rows by up
  * to 64 tokens, from a ring in shared memory. Either it walks over all slices, or the blocks of a
@@ -29,8 +30,7 @@ template <> struct gemm_depth<CUDA_Q4> { enum { UNITS = 5 }; };
 template <> struct gemm_depth<CUDA_Q4M> { enum { UNITS = 5 }; };
 
 enum { GEMM_THREADS = (CUDA_SLICES + 1) * 32, GEMM_STREAMS = CUDA_SLICES * 32 };
-/* A thread's. One block fits a multiprocessor: with 96, two do (18 warps are 5 for one of its four
- * parts), and the next launch begins to stream earlier; measured, that is slower (NOTES.md). */
+/* A thread's: two blocks fit a multiprocessor, of this launch or of the next. */
 enum { GEMM_REGISTERS = 112 };
 
 __device__ __forceinline__ int gemm__slice_start(int slice, int units) {
@@ -115,15 +115,17 @@ __global__ void __maxnreg__(GEMM_REGISTERS) gemm__narrow(const __grid_constant__
   fragment<KIND> a[DEPTH];
   uint4 b[DEPTH][2]; /* NT == 1: the units' activations */
   const char *next = (const char *)g.w + ((size_t)blockIdx.x * g.units + u0) * BYTES;
-#pragma unroll
-  for (int d = 0, left = mine; d < DEPTH; d++) {
-    if (d < total) a[d].template load<fragment_global>(next, lane);
+  size_t to_next_tile = ((size_t)gridDim.x * g.units - mine) * BYTES;
+  int loaded = 0, in_tile = 0;
+  auto load_a = [&](int d) {
+    if (loaded >= total) return;
+    a[d].template load<fragment_global>(next, lane);
     next += BYTES;
-    if (--left == 0) {
-      left = mine;
-      next += ((size_t)gridDim.x * g.units - mine) * BYTES;
-    }
-  }
+    loaded++;
+    if (++in_tile == mine) in_tile = 0, next += to_next_tile;
+  };
+#pragma unroll
+  for (int d = 0; d < DEPTH; d++) load_a(d);
 
   device__wait();
   device__trigger();
@@ -133,17 +135,15 @@ __global__ void __maxnreg__(GEMM_REGISTERS) gemm__narrow(const __grid_constant__
   int token = lane >> 2, last = n - 1 - group * 8;
   if (NT == 1 && token > last) token = last;
   const char *b0 = (const char *)g.b + (size_t)group * 512 + token * 64 + (lane & 3) * 16;
-  b0 += (size_t)(2 * u0) * g.groups * 512;
-  uint32_t block_bytes = (uint32_t)g.groups * 512, b_at = 0, b_end = 2 * mine * block_bytes;
+  size_t block_bytes = (size_t)g.groups * 512;
+  int b_unit = 0;
   auto load_b = [&](int d) {
-    if (NT == 1) {
-      b[d][0] = *(const uint4 *)(b0 + b_at);
-      b[d][1] = *(const uint4 *)(b0 + b_at + block_bytes);
-    }
-    b_at += 2 * block_bytes;
-    if (b_at == b_end) b_at = 0; /* the next tile: its activations are the same */
+    const char *at = b0 + (size_t)(2 * (u0 + b_unit)) * block_bytes;
+    b[d][0] = *(const uint4 *)at;
+    b[d][1] = *(const uint4 *)(at + block_bytes);
+    if (++b_unit == mine) b_unit = 0;
   };
-  if (total > 0) {
+  if (NT == 1 && total > 0) {
 #pragma unroll
     for (int d = 0; d < DEPTH; d++) load_b(d);
   }
@@ -162,11 +162,10 @@ __global__ void __maxnreg__(GEMM_REGISTERS) gemm__narrow(const __grid_constant__
   };
   if (mine == 0)
     for (int i = 0; i < tiles; i++) flush();
-  while (total > 0) {
+  for (int i = 0; i < total; i += DEPTH) {
 #pragma unroll
     for (int d = 0; d < DEPTH; d++) {
-      if (total == 0) break;
-      total--;
+      if (i + d >= total) break;
 #pragma unroll
       for (int block = 0; block < 2; block++) {
         uint32_t first[4], second[4];
@@ -176,15 +175,13 @@ __global__ void __maxnreg__(GEMM_REGISTERS) gemm__narrow(const __grid_constant__
         for (int j = 0; j < NT; j++) {
           uint4 v = b[d][block];
           if (NT > 1)
-            v = *(const uint4 *)(b0 + (2 * done + block) * block_bytes + j * 512);
+            v = *(const uint4 *)(b0 + (size_t)(2 * (u0 + done) + block) * block_bytes + j * 512);
           device__mma(c[j], first[0], first[1], first[2], first[3], v.x, v.y);
           device__mma(c[j], second[0], second[1], second[2], second[3], v.z, v.w);
         }
       }
-      if (total >= DEPTH) a[d].template load<fragment_global>(next, lane);
-      next += BYTES;
-      load_b(d);
-      if (b_at == 0) next += ((size_t)gridDim.x * g.units - mine) * BYTES;
+      load_a(d);
+      if (NT == 1) load_b(d);
       if (++done == mine) {
         done = 0;
         flush();
