@@ -8,7 +8,7 @@
  * 8 slices of a tile, which stream it straight into registers, several units ahead, and go on to
  * the block's next tile without a stop. A ninth warp takes the sums from shared memory, adds them
  * up and finishes; what it needs for that it has asked for before. Blocks: one per
- * multiprocessor, so that the next launch's block fits beside it and can begin to stream.
+ * multiprocessor.
  *
  * gemm__wide (gemm_wide.cuh), 16 to 128 tokens on Hopper: a block's wgmmas take 128 rows by up
  * to 64 tokens, from a ring in shared memory. Either it walks over all slices, or the blocks of a
@@ -30,7 +30,8 @@ template <> struct gemm_depth<CUDA_Q4> { enum { UNITS = 5 }; };
 template <> struct gemm_depth<CUDA_Q4M> { enum { UNITS = 5 }; };
 
 enum { GEMM_THREADS = (CUDA_SLICES + 1) * 32, GEMM_STREAMS = CUDA_SLICES * 32 };
-/* A thread's: two blocks fit a multiprocessor, of this launch or of the next. */
+/* A thread's. At most 96 would let two blocks share a multiprocessor (18 warps are 5 for one of its
+ * four parts), and the next launch begin earlier; what was measured of that is in NOTES.md. */
 enum { GEMM_REGISTERS = 112 };
 
 __device__ __forceinline__ int gemm__slice_start(int slice, int units) {
