@@ -102,7 +102,7 @@ int kernels_open(kernels **out, const char *backend, const kernels_shape *shape,
   if (!head.backend) {
     if (strncmp(backend, "cuda", 4) == 0)
       kernels__error(err, errlen,
-                     "this build has no CUDA backend (no CUDA compiler was found when it was made)");
+                     "this build has no CUDA backend (there was no CUDA compiler to make it)");
     else
       kernels__error(err, errlen, "there is no backend named \"%s\"", backend);
     return KERNELS_EUNSUPPORTED;

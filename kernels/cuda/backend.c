@@ -196,9 +196,9 @@ static void cuda_close(kernels *k) {
   if (c->d.stream) cudaStreamSynchronize(c->d.stream);
   cuda__graphs_drop(c, 0);
   cuda__staging_free(c);
-  void *device[] = {c->step, c->number, c->finished, c->out, c->moves, c->ids, c->pos, c->frequency, c->turn,
-                    c->logits, c->candidates, c->partials, c->normed.packed, c->normed.ss,
-                    c->out_normed.packed, c->out_normed.ss};
+  void *device[] = {c->step, c->number, c->finished, c->out, c->moves, c->ids, c->pos,
+                    c->frequency, c->turn, c->logits, c->candidates, c->partials,
+                    c->normed.packed, c->normed.ss, c->out_normed.packed, c->out_normed.ss};
   for (size_t i = 0; i < sizeof device / sizeof *device; i++)
     if (device[i]) cudaFree(device[i]);
   if (c->input) {

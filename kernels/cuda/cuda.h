@@ -50,10 +50,12 @@ enum { LAYOUT_MMA = 0, LAYOUT_WGMMA = 1 };
  * r = lane / 4, c = lane % 4; "half" = rows r (0) and r + 8 (1). */
 typedef enum cuda_kind {
   CUDA_F16, /* [32-column block 0, 1][half][lane] 8 x f16; times scale[tile], a power of two */
-  CUDA_Q8,  /* [block][lane] 2 halves x 8 bytes, 128 more than the number; then [r] f16 scale[half][block] */
+  CUDA_Q8,  /* [block][lane] 2 halves x 8 bytes, 128 more than the number; then [r] f16
+               scale[half][block] */
   CUDA_Q4,  /* [lane] word[block][half]; then [r] f16 scale[half][block]; number - 8 */
   CUDA_Q4M, /* as Q4; then [r] [half] f16 scale[block], minimum[block]; scale * number - minimum */
-  CUDA_Q6,  /* as Q4; [lane] word[block] of high bits; [r] [half] f16 scale[16-column block]; - 32 */
+  CUDA_Q6,  /* as Q4; [lane] word[block] of high bits; [r] [half] f16 scale[16-column block];
+               number - 32 */
   CUDA_KINDS
 } cuda_kind;
 
@@ -74,7 +76,8 @@ static inline int cuda__unit_bytes(cuda_kind kind) {
 /* What of a matrix the 16 rows of tile i are. */
 typedef enum cuda_rows {
   CUDA_ROWS_PLAIN, /* 16 i .. 16 i + 15 */
-  CUDA_ROWS_TURNED, /* of q and k: 8 of a head's first half, and the 8 that they turn with; v plain */
+  CUDA_ROWS_TURNED, /* of q and k: 8 of a head's first half, and the 8 that they turn with; of v
+                       plain */
   CUDA_ROWS_PAIRED, /* gate 8 i .. 8 i + 7, then up 8 i .. 8 i + 7 */
 } cuda_rows;
 
@@ -83,7 +86,8 @@ typedef enum cuda_rows {
 typedef struct cuda_step {
   int32_t n, kv_len, n_out;
   int32_t tree;     /* 0: causal. Otherwise row i attends, of the step's own rows, to
-                       ancestor[i][0 .. ancestors[i] - 1] (ascending) and to itself; n <= CUDA_EXACT */
+                       ancestor[i][0 .. ancestors[i] - 1] (ascending) and to itself;
+                       n <= CUDA_EXACT */
   int32_t ancestors[CUDA_EXACT];
   uint8_t ancestor[CUDA_EXACT][CUDA_EXACT];
 } cuda_step;
@@ -159,8 +163,8 @@ typedef struct cuda_attend {
   int kv_most;   /* step->kv_len + step->n is at most this, in every replay */
   void *packed;  /* a[t, heads * head_dim] * CUDA_INNER_SCALE */
   int groups, layout;
-  void *partials;   /* scratch, cuda__attend_scratch bytes, 16-byte aligned, zeroed once at the start:
-                       a launch may leave counters in it, but must leave them 0 */
+  void *partials;   /* scratch, cuda__attend_scratch bytes, 16-byte aligned, zeroed once at the
+                       start: a launch may use counters in it, but must leave them 0 */
 } cuda_attend;
 
 /* Scratch for any step of a cache of `slots`. */

@@ -196,7 +196,8 @@ __global__ void __maxnreg__(GEMM_REGISTERS) gemm__narrow(const __grid_constant__
 /* 16 tokens and more on Hopper: gemm_wide.cuh, instantiated in a file a kind. */
 template <int KIND> cudaError_t gemm__launch_wide(const cuda_device *d, const cuda_gemm *g);
 
-template <int KIND, int NT> cudaError_t gemm__launch_narrow(const cuda_device *d, const cuda_gemm *g) {
+template <int KIND, int NT>
+cudaError_t gemm__launch_narrow(const cuda_device *d, const cuda_gemm *g) {
   int blocks = g->tiles < d->sms ? g->tiles : d->sms;
   launch_config c(d, dim3(blocks, g->groups / NT), GEMM_THREADS);
   return c.launch(gemm__narrow<KIND, NT>, *g);

@@ -1,4 +1,4 @@
-/* gemm_f16.cu - the products of gemm.cuh for CUDA_F16 weights: a file a kind, to compile side by side. */
+/* gemm_f16.cu - the products of gemm.cuh for F16 weights: a file a kind, to compile apart. */
 #include "kernels/cuda/gemm.cuh"
 
 extern "C" cudaError_t cuda__gemm_f16(const cuda_device *d, const cuda_gemm *g) {

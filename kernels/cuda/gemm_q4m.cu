@@ -1,4 +1,4 @@
-/* gemm_q4m.cu - the products of gemm.cuh for CUDA_Q4M weights: a file a kind, to compile side by side. */
+/* gemm_q4m.cu - the products of gemm.cuh for Q4_K weights: a file a kind, to compile apart. */
 #include "kernels/cuda/gemm.cuh"
 
 extern "C" cudaError_t cuda__gemm_q4m(const cuda_device *d, const cuda_gemm *g) {

@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(NUMBERS_THREADS) rows__numbers_kernel(const cu
                   head.x * CUDA_EXACT / 4);
 }
 
-/* A block a token. A step of one row takes its few numbers over the bus here, and saves a launch. */
+/* A block a token. A step of one row takes its few numbers over the bus here: a launch less. */
 __global__ void __launch_bounds__(ROW_THREADS) rows__embed_kernel(const cuda_embed e) {
   __shared__ int32_t asked[6];
   device__wait();
@@ -200,8 +200,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
 cudaError_t cuda__pack_rows(const cuda_device *d, const cuda_step *step, int n, const float *y,
                             int width, float scale, void *packed, int groups, int layout) {
   launch_config c(d, dim3(n), ROW_THREADS);
-  return c.launch(rows__pack_kernel, step, y, width, scale, packed, groups,
-                            layout);
+  return c.launch(rows__pack_kernel, step, y, width, scale, packed, groups, layout);
 }
 
 cudaError_t cuda__unpack_rows(const cuda_device *d, int n, const void *packed, int width,

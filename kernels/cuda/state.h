@@ -53,7 +53,6 @@ enum { GRAPHS = 96, STAGING = 4, STAGING_BYTES = 8 << 20 };
 typedef struct cuda_backend {
   kernels head;
   cuda_device d;
-  char name[64];
   size_t taken; /* device bytes in use */
   int rows_most;   /* a step's tokens, padded */
   int prefill_layout;
@@ -75,7 +74,7 @@ typedef struct cuda_backend {
   /* the step in progress */
   int n, groups, layout, out_groups, kv_most;
   int rows, out_rows; /* n and n_out as grids are made for */
-  bool out_all, capturing, replayed;
+  bool out_all, capturing;
   bool sent; /* the step's numbers are on their way */
   graph_entry *recording;
   const kernels_buffer *normed_x, *normed_by; /* what `normed` is the prepared form of */

@@ -127,7 +127,7 @@ int cuda__begin(kernels *k) {
   const kernels_batch *b = &k->batch;
   if ((b->mask && b->n > CUDA_EXACT) || b->n_out > CUDA_EXACT) return KERNELS_EINVAL;
   c->error = cudaSuccess;
-  c->capturing = c->replayed = c->sent = false;
+  c->capturing = c->sent = false;
   c->normed_x = c->normed_by = NULL;
   c->d.early = true;
   c->n = b->n;
@@ -140,9 +140,7 @@ int cuda__begin(kernels *k) {
   c->kv_most = kv_most(k, b->kv_len + c->rows);
   put_input(c, b);
   if (b->plan == 0 || b->n > CUDA_EXACT) return KERNELS_OK;
-  int rc = plan_step(c, b);
-  c->replayed = rc == 1;
-  return rc;
+  return plan_step(c, b);
 }
 
 /* ---- the ops --------------------------------------------------------------------------------- */

@@ -151,7 +151,8 @@ static int send_tiles(cuda_backend *c, kernels_role role, const kernels_matrix *
     p.part[i].data = (char *)c->raw + offset[i];
   }
   if (rc) return rc;
-  p.w = (char *)s->w + (size_t)(tile0 - s->tile0) * (size_t)units * (size_t)cuda__unit_bytes(s->kind);
+  size_t tile_bytes = (size_t)units * (size_t)cuda__unit_bytes(s->kind);
+  p.w = (char *)s->w + (size_t)(tile0 - s->tile0) * tile_bytes;
   p.scale = s->scale ? s->scale + (tile0 - s->tile0) : NULL;
   return cuda__check(c, cuda__pack(&c->d, &p));
 }
