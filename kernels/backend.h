@@ -75,7 +75,9 @@ struct kernels_backend {
                  const kernels_weight *w, kernels_buffer *h);
   int (*head)(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
               const kernels_weight *w); /* called only with n_out > 0 */
-  int (*end)(kernels *k, kernels_result *result); /* result: zeroed with n_out and top_k set */
+  /* result: zeroed, with n_out and top_k set. n_out 0 in a batch that has some: the step was given
+   * up before its head; what is left of it is to be cleared away. */
+  int (*end)(kernels *k, kernels_result *result);
 };
 
 /* Writes a formatted phrase to err, if there is room for any. */

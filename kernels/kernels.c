@@ -356,12 +356,14 @@ int kernels_end(kernels *k, kernels_result *result) {
   if (result) *result = (kernels_result){0};
   if (!k || !k->in_step) return KERNELS_EINVAL;
   k->in_step = false;
-  if (k->batch.n_out > 0 && !k->have_logits) return KERNELS_EINVAL;
-  kernels_result unused = {0};
-  kernels_result *r = result ? result : &unused;
-  if (k->batch.n_out > 0) {
-    r->n_out = k->batch.n_out;
-    r->top_k = k->batch.top_k;
+  bool whole = k->batch.n_out == 0 || k->have_logits;
+  kernels_result found = {0};
+  if (whole && k->batch.n_out > 0) {
+    found.n_out = k->batch.n_out;
+    found.top_k = k->batch.top_k;
   }
-  return k->backend->end(k, r);
+  int rc = k->backend->end(k, &found); /* also of a step that was given up: it may be recording */
+  if (!whole) return KERNELS_EINVAL;
+  if (rc == KERNELS_OK && result) *result = found;
+  return rc;
 }

@@ -122,9 +122,21 @@ static int plan_step(cuda_backend *c, const kernels_batch *b) {
   return 0;
 }
 
+/* Takes the stream out of a recording that comes to nothing. */
+static void abandon_recording(cuda_backend *c) {
+  cudaGraph_t graph = NULL;
+  if (!c->capturing) return;
+  c->capturing = false;
+  cudaStreamEndCapture(c->d.stream, &graph);
+  if (graph) cudaGraphDestroy(graph);
+  cudaGetLastError(); /* that it was invalid is known */
+}
+
 int cuda__begin(kernels *k) {
   cuda_backend *c = cuda__of(k);
   const kernels_batch *b = &k->batch;
+  abandon_recording(c); /* of a step that never came to its end */
+  if (c->raw) cuda__staging_free(c); /* the weights are loaded */
   if ((b->mask && b->n > CUDA_EXACT) || b->n_out > CUDA_EXACT) return KERNELS_EINVAL;
   c->error = cudaSuccess;
   c->capturing = c->sent = false;
@@ -396,9 +408,11 @@ static int fetch_logits(cuda_backend *c) {
 
 int cuda__end(kernels *k, kernels_result *result) {
   cuda_backend *c = cuda__of(k);
+  bool given_up = k->batch.n_out > 0 && result->n_out == 0;
+  if (given_up || c->error != cudaSuccess) abandon_recording(c);
   int rc = c->capturing ? finish_recording(c) : KERNELS_OK;
   if (!rc) rc = cuda__status(c->error);
-  if (!rc && k->batch.n_out > 0 && k->batch.n <= CUDA_EXACT)
+  if (!rc && result->n_out > 0 && k->batch.n <= CUDA_EXACT)
     rc = wait_for_answer(c);
   else if (!rc)
     rc = fail(c, cudaStreamSynchronize(c->d.stream));

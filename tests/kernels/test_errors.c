@@ -300,10 +300,50 @@ static void ops(void **state) {
   }
 }
 
+/* A planned step that is given up, at its end or by beginning another, leaves nothing behind: on a
+ * GPU the second of its kind is being recorded at that moment. */
+static void given_up(void **state) {
+  (void)state;
+  static const char *const all[] = {"cpu-reference", "cpu", "cuda", "cuda:plain"};
+  for (size_t b = 0; b < sizeof all / sizeof *all; b++) {
+    toy_random r = {1};
+    toy_model m = toy_model_new(&r, &good, KERNELS_Q8_0, KERNELS_F16);
+    toy_device d;
+    if (!toy_device_open(&d, &m, all[b], 2, BATCH, TOKENS)) {
+      toy_model_free(&m);
+      continue;
+    }
+    int32_t ids[] = {3, 1, 4}, pos[] = {0, 1, 2}, out[] = {0, 1, 2};
+    kernels_batch batch = {.n = 3, .ids = ids, .pos = pos, .n_out = 3, .out = out, .top_k = 1,
+                           .want_logits = true, .plan = 1};
+    kernels_result result;
+    float want[3 * 100];
+    assert_int_equal(good.vocab, 100);
+    for (int round = 0; round < 6; round++) {
+      for (int i = 0; i < 2 && round < 4; i++) { /* i: by another begin, by an end */
+        int rc = kernels_begin(d.k, d.cache, &batch);
+        TOY_MUST(rc);
+        if (rc == 1) TOY_MUST(kernels_end(d.k, NULL));
+        if (rc == 1) continue;
+        TOY_MUST(kernels_embed(d.k, d.embedding, d.x, NULL));
+        if (i == 1) assert_int_equal(kernels_end(d.k, &result), KERNELS_EINVAL);
+        if (i == 1) assert_int_equal(result.n_out, 0);
+      }
+      toy_step(&d, &batch, &result);
+      assert_int_equal(result.n_out, 3);
+      if (round == 0) memcpy(want, result.logits, sizeof want);
+      assert_memory_equal(want, result.logits, sizeof want);
+    }
+    toy_device_close(&d);
+    toy_model_free(&m);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(statuses), cmocka_unit_test(names),   cmocka_unit_test(shapes),
       cmocka_unit_test(objects),  cmocka_unit_test(batches), cmocka_unit_test(ops),
+      cmocka_unit_test(given_up),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,19 +15,6 @@ enum { BACKENDS = sizeof backends / sizeof *backends, CPU_LEVELS = 5, TOKENS = 1
 
 static uint64_t seed;
 
-/* FIMD_TEST_BACKENDS=cuda,cuda:plain: only these. Otherwise all that the machine has. */
-static bool open_device(toy_device *d, const toy_model *m, const char *backend, int threads,
-                        int max_batch, int tokens) {
-  const char *list = getenv("FIMD_TEST_BACKENDS");
-  bool wanted = list == NULL;
-  while (!wanted && *list != '\0') {
-    size_t n = strcspn(list, ",");
-    wanted = n == strlen(backend) && strncmp(list, backend, n) == 0;
-    list += n + (list[n] == ',');
-  }
-  return wanted && toy_device_open(d, m, backend, threads, max_batch, tokens);
-}
-
 static const struct variety {
   kernels_shape shape;
   kernels_type type, v_type;
@@ -80,7 +67,7 @@ static void expect_rows(const char *what, const char *backend, const sequence *s
 /* The rows one by one, one thread. False if the machine lacks the backend. */
 static bool alone(const sequence *s, const char *backend, int n, float *out) {
   toy_device d;
-  if (!open_device(&d, &s->model, backend, 1, 1, TOKENS)) return false;
+  if (!toy_device_open_wanted(&d, &s->model, backend, 1, 1, TOKENS)) return false;
   for (int i = 0; i < n; i++)
     run_rows(&d, s->ids + i, s->pos + i, 1, i, NULL, out + (size_t)i * s->row);
   toy_device_close(&d);
@@ -97,7 +84,7 @@ static void batch_sizes_and_threads(void **state) {
       if (!alone(&s, backends[b], TOKENS, want)) continue;
       for (int threads = 2; threads <= 3; threads++) {
         toy_device d;
-        assert_true(open_device(&d, &s.model, backends[b], threads, TOKENS, TOKENS));
+        assert_true(toy_device_open_wanted(&d, &s.model, backends[b], threads, TOKENS, TOKENS));
         run_rows(&d, s.ids, s.pos, TOKENS, 0, NULL, got);
         expect_rows("one batch", backends[b], &s, want, got, TOKENS);
         memset(got, 0, TOKENS * s.row * sizeof *got);
@@ -133,7 +120,7 @@ static void explicit_causal_mask(void **state) {
         if (j < i || toy_below(&r, 2)) mask[i * words + j / 64] |= UINT64_C(1) << j % 64;
     for (int b = 0; b < BACKENDS; b++) {
       toy_device d;
-      if (!open_device(&d, &s.model, backends[b], 2, TOKENS, TOKENS)) continue;
+      if (!toy_device_open_wanted(&d, &s.model, backends[b], 2, TOKENS, TOKENS)) continue;
       if (kv_len > 0) run_rows(&d, s.ids, s.pos, kv_len, 0, NULL, want);
       run_rows(&d, s.ids + kv_len, s.pos + kv_len, n, kv_len, NULL, want);
       run_rows(&d, s.ids + kv_len, s.pos + kv_len, n, kv_len, mask, got);
@@ -171,8 +158,8 @@ static void trees(void **state) {
     }
     for (int b = 0; b < BACKENDS; b++) {
       toy_device tree, line;
-      if (!open_device(&tree, &s.model, backends[b], 2, TOKENS, TOKENS)) continue;
-      assert_true(open_device(&line, &s.model, backends[b], 1, TOKENS, TOKENS));
+      if (!toy_device_open_wanted(&tree, &s.model, backends[b], 2, TOKENS, TOKENS)) continue;
+      assert_true(toy_device_open_wanted(&line, &s.model, backends[b], 1, TOKENS, TOKENS));
       run_rows(&tree, s.ids, s.pos, kv_len, 0, NULL, got);
       run_rows(&line, s.ids, s.pos, kv_len, 0, NULL, got);
       run_rows(&tree, ids, pos, n, kv_len, mask, got);
@@ -232,7 +219,7 @@ static void stale_slots(void **state) {
   for (int b = 0; b < BACKENDS; b++) {
     if (!alone(&s, backends[b], 30, want)) continue;
     toy_device d;
-    assert_true(open_device(&d, &s.model, backends[b], 2, TOKENS, TOKENS));
+    assert_true(toy_device_open_wanted(&d, &s.model, backends[b], 2, TOKENS, TOKENS));
     run_rows(&d, s.ids + 20, s.pos, 90, 0, NULL, got); /* other tokens, other positions */
     leave_nan(&d, 40, 30);
     run_rows(&d, s.ids, s.pos, 17, 0, NULL, got);
@@ -256,7 +243,7 @@ static void levels_agree(void **state) {
     bool have = false;
     for (int b = 2; b < CPU_LEVELS; b++) {
       toy_device d;
-      if (!open_device(&d, &s.model, backends[b], 2, TOKENS, TOKENS)) continue;
+      if (!toy_device_open_wanted(&d, &s.model, backends[b], 2, TOKENS, TOKENS)) continue;
       run_rows(&d, s.ids, s.pos, TOKENS, 0, NULL, got);
       if (have) expect_rows("levels", backends[b], &s, want, got, TOKENS);
       else memcpy(want, got, TOKENS * s.row * sizeof *want);

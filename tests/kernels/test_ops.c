@@ -15,19 +15,6 @@ enum { BACKENDS = sizeof backends / sizeof *backends, SPARE_ROWS = 2, TOP_K = 5 
 
 static uint64_t seed;
 
-/* FIMD_TEST_BACKENDS=cuda,cuda:plain: only these. Otherwise all that the machine has. */
-static bool open_device(toy_device *d, const toy_model *m, const char *backend, int threads,
-                        int max_batch, int tokens) {
-  const char *list = getenv("FIMD_TEST_BACKENDS");
-  bool wanted = list == NULL;
-  while (!wanted && *list != '\0') {
-    size_t n = strcspn(list, ",");
-    wanted = n == strlen(backend) && strncmp(list, backend, n) == 0;
-    list += n + (list[n] == ',');
-  }
-  return wanted && toy_device_open(d, m, backend, threads, max_batch, tokens);
-}
-
 /* ---- naive ----------------------------------------------------------------------------- */
 
 static double *doubles(size_t n) {
@@ -305,7 +292,7 @@ static void run_case(const test_case *c, const char *backend, int threads) {
   const kernels_batch *b = &c->batch;
   int n = b->n, q_width = s->heads * s->head_dim, max_batch = n < 24 ? 24 : n;
   toy_device d;
-  if (!open_device(&d, &c->model, backend, threads, max_batch, b->kv_len + n)) return;
+  if (!toy_device_open_wanted(&d, &c->model, backend, threads, max_batch, b->kv_len + n)) return;
   bool reference = strcmp(backend, "cpu-reference") == 0, cuda = is_cuda(backend);
   /* fast: activations of 13 bits, keys and values of 11; cuda: everything of 11 */
   double products = reference ? 1e-12 : 3e-6, attention = reference ? 1e-9 : 1e-4;
@@ -442,7 +429,7 @@ static void extreme_activations(void **state) {
   toy_model m = toy_model_new(&r, &s, KERNELS_Q8_0, KERNELS_Q8_0);
   for (int i = 0; i < BACKENDS; i++) {
     toy_device d;
-    if (!open_device(&d, &m, backends[i], 1, 8, 8)) continue;
+    if (!toy_device_open_wanted(&d, &m, backends[i], 1, 8, 8)) continue;
     static const float wide[] = {0, 1e-42f, 1e-20f, 1e15f, 1e30f}, half[] = {0, 1e-2f, 1, 50, 1e3f};
     const float *scales = is_cuda(backends[i]) ? half : wide; /* f16 has its limits */
     int32_t ids[5] = {0}, pos[5] = {0, 1, 2, 3, 4}, out[5] = {0, 1, 2, 3, 4};
@@ -500,7 +487,7 @@ static void ties(void **state) {
     memcpy(rows + 64 * (1 + toy_below(&r, VOCAB - 1)), rows, 64 * sizeof *rows);
   for (int i = 0; i < BACKENDS; i++) {
     toy_device d;
-    if (!open_device(&d, &m, backends[i], 2, 4, 4)) continue;
+    if (!toy_device_open_wanted(&d, &m, backends[i], 2, 4, 4)) continue;
     int32_t ids[] = {0, 1}, pos[] = {0, 1}, out[] = {0, 1};
     kernels_batch b = {.n = 2, .ids = ids, .pos = pos, .n_out = 2, .out = out,
                        .top_k = KERNELS_TOP_K_MAX, .want_logits = true};

@@ -235,6 +235,19 @@ static inline bool toy_device_open(toy_device *d, const toy_model *m, const char
   return true;
 }
 
+/* FIMD_TEST_BACKENDS=cuda,cuda:plain: only these. Otherwise all that the machine has. */
+static inline bool toy_device_open_wanted(toy_device *d, const toy_model *m, const char *backend,
+                                          int threads, int max_batch, int tokens) {
+  const char *list = getenv("FIMD_TEST_BACKENDS");
+  bool wanted = list == NULL;
+  while (!wanted && *list != '\0') {
+    size_t n = strcspn(list, ",");
+    wanted = n == strlen(backend) && strncmp(list, backend, n) == 0;
+    list += n + (list[n] == ',');
+  }
+  return wanted && toy_device_open(d, m, backend, threads, max_batch, tokens);
+}
+
 static inline void toy_device_close(toy_device *d) {
   kernels *k = d->k;
   for (int i = 0; i < d->model->shape.layers; i++) {
