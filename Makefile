@@ -25,18 +25,19 @@ PKGS         := libuv libcjson libpcre2-8 libutf8proc
 
 # The GPU part is built where there is a CUDA compiler (12.4 or later). NVCC= leaves it out.
 # Machine code for each of these, and PTX of the first for cards to come.
-NVCC       ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+NVCC       ?= auto
+CUDA_FOUND := $(if $(NVCC),$(shell kernels/cuda/toolkit.sh build/cuda-toolkit $(NVCC:auto=)))
+CUDA_CC    := $(word 1,$(CUDA_FOUND))
 CUDA_ARCHS ?= 80 86 89 90a
-CUDA_HOME   = $(patsubst %/bin/,%,$(dir $(realpath $(NVCC))))
 CUDA_BUILD ?= build/cuda-$(subst $(space),-,$(CUDA_ARCHS))
-CUDA_LIBS   = $(if $(NVCC),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/targets/x86_64-linux/lib -lcudart_static -lrt)
+CUDA_LIBS   = $(if $(CUDA_CC),-L$(word 3,$(CUDA_FOUND)) -lcudart_static -lrt)
 NVCCFLAGS   = -std=c++17 -O3 -I. -Xcompiler -fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall -Wno-deprecated-gpu-targets \
   $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$a$(comma)code=sm_$a) \
   -gencode arch=compute_$(firstword $(CUDA_ARCHS))$(comma)code=compute_$(firstword $(CUDA_ARCHS))
 
 FIMD_VERSION := 0.1.0
 CPPFLAGS += -I. -I$(TS)/include -D_GNU_SOURCE -DFIMD_VERSION=\"$(FIMD_VERSION)\"
-CPPFLAGS += $(if $(NVCC),-DFIMD_CUDA -isystem $(CUDA_HOME)/include)
+CPPFLAGS += $(if $(CUDA_CC),-DFIMD_CUDA -isystem $(word 2,$(CUDA_FOUND)))
 WARN     := -std=c11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 SAN      := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -53,8 +54,8 @@ kernels_flags = $(if $(and $(SANITIZE),$(filter kernels/cpu/fast%,$1)),-O1,-O3) 
 
 # ---- sources --------------------------------------------------------------------------------
 
-KERNELS_SRC    := $(wildcard kernels/*.c kernels/cpu/*.c $(if $(NVCC),kernels/cuda/*.c))
-CUDA_SRC       := $(if $(NVCC),$(wildcard kernels/cuda/*.cu))
+KERNELS_SRC    := $(wildcard kernels/*.c kernels/cpu/*.c $(if $(CUDA_CC),kernels/cuda/*.c))
+CUDA_SRC       := $(if $(CUDA_CC),$(wildcard kernels/cuda/*.cu))
 ENGINE_SRC     := $(wildcard engine/*.c)
 COMPLETION_SRC := $(wildcard completion/*.c)
 LSP_SRC        := $(filter-out lsp/main.c,$(wildcard lsp/*.c))
@@ -114,7 +115,7 @@ $(BUILD)/kernels/%.o: kernels/%.c | deps
 # Shared by all builds, sanitized or not.
 $(CUDA_BUILD)/%.o: kernels/cuda/%.cu
 	@mkdir -p $(@D); echo '  nvcc $<'
-	$(Q)$(NVCC) $(NVCCFLAGS) -MD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(CUDA_CC) $(NVCCFLAGS) -MD -MP -MF $(@:.o=.d) -c $< -o $@
 
 # Files that travel in the binary (.incbin).
 $(BUILD)/%.o: %.S | deps
