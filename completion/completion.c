@@ -8,6 +8,10 @@
 #include <string.h>
 
 #include "completion/job.h"
+#include "completion/prompt.h"
+
+/* Sources that the workspace's files are. */
+#define SEEDED (1u << ENGINE_SOURCE_IMPORTED | 1u << ENGINE_SOURCE_WORKSPACE)
 
 /* ---- words ----------------------------------------------------------------------------- */
 
@@ -57,6 +61,10 @@ const char *completion_strstop(completion_stop stop) {
 typedef struct errand {
   engine_job job; /* first */
   completion *c;
+  completion__view *views; /* of a prompt that is asked for: [n_views], its place, its tokens */
+  int n_views;
+  size_t offset;
+  engine_tokens *tokens;
   pthread_mutex_t lock;
   pthread_cond_t done_changed;
   bool done;
@@ -74,6 +82,7 @@ static void errand_done(errand *e, int status) {
 static void errand_open(engine_job *job) {
   errand *e = (errand *)job;
   int status = engine_session_new(e->c->engine, &e->c->session);
+  if (status == 0 && e->c->options.draft.sources) status = engine_session_prepare(e->c->session);
   errand_done(e, status == 0               ? 0
                  : status == ENGINE_ENOMEM ? COMPLETION_ENOMEM
                                            : COMPLETION_EENGINE);
@@ -83,14 +92,40 @@ static void errand_close(engine_job *job) {
   errand *e = (errand *)job;
   completion__reuse_clear(&e->c->reuse);
   completion__settled_clear(&e->c->settled);
+  completion__buffer_free(&e->c->shown.text);
   completion__parser_delete(e->c->parser);
   engine_session_delete(e->c->session);
   errand_done(e, 0);
 }
 
+static void errand_prompt(engine_job *job) {
+  errand *e = (errand *)job;
+  completion *c = e->c;
+  completion__slice text = completion__text_slice(e->views[0].text);
+  completion__prompt_request r = {.engine = c->engine,
+                                  .parser = c->parser,
+                                  .views = e->views,
+                                  .n_views = e->n_views,
+                                  .before = completion__slice_cut(text, 0, e->offset),
+                                  .after = completion__slice_cut(text, e->offset, text.len),
+                                  .budget = c->options.prompt_tokens,
+                                  .no_context = c->options.no_context};
+  completion__prompt prompt;
+  int status = completion__prompt_build(&r, &prompt);
+  if (!status) {
+    if (engine_tokens_append(e->tokens, prompt.tokens.ids, prompt.tokens.n))
+      status = COMPLETION_ENOMEM;
+    completion__prompt_free(&prompt);
+  }
+  completion__pool_sync(c, e->views, e->n_views);
+  errand_done(e, status);
+}
+
 /* Sessions are made and ended on the engine thread; this waits until that was done. */
-static int run_errand(completion *c, void (*run)(engine_job *)) {
-  errand e = {.job = {.run = run}, .c = c};
+static int run_errand(completion *c, errand *own, void (*run)(engine_job *)) {
+  errand e = own ? *own : (errand){0};
+  e.job.run = run;
+  e.c = c;
   atomic_init(&e.job.cancel, false);
   pthread_mutex_init(&e.lock, NULL);
   pthread_cond_init(&e.done_changed, NULL);
@@ -130,11 +165,14 @@ int completion_new(completion **out, engine *e, const completion_options *option
   specials_collect(c);
   c->parser = completion__parser_new(COMPLETION__PATIENCE_MS);
   c->logits = malloc((size_t)engine_get_info(e)->vocab * sizeof *c->logits);
-  int status = c->parser && c->logits ? 0 : COMPLETION_ENOMEM;
+  if (engine_pool_new(&c->pool, 0) == 0) c->workspace = completion__workspace_new(e, c->pool);
+  int status = c->parser && c->logits && c->workspace ? 0 : COMPLETION_ENOMEM;
   if (!status) status = completion_set_options(c, options);
-  if (!status) status = run_errand(c, errand_open);
+  if (!status) status = run_errand(c, NULL, errand_open);
   if (status) {
     completion__parser_delete(c->parser);
+    completion__workspace_delete(c->workspace);
+    engine_pool_delete(c->pool);
     free(c->logits);
     pthread_cond_destroy(&c->idle);
     pthread_mutex_destroy(&c->lock);
@@ -151,8 +189,10 @@ void completion_delete(completion *c) {
   for (completion_job *j = c->active; j; j = j->next) atomic_store(&j->job.cancel, true);
   while (c->active) pthread_cond_wait(&c->idle, &c->lock);
   pthread_mutex_unlock(&c->lock);
-  run_errand(c, errand_close);
+  completion__workspace_delete(c->workspace);
+  run_errand(c, NULL, errand_close);
   completion__documents_free(&c->documents);
+  engine_pool_delete(c->pool);
   free(c->logits);
   pthread_cond_destroy(&c->idle);
   pthread_mutex_destroy(&c->lock);
@@ -167,6 +207,8 @@ int completion_set_options(completion *c, const completion_options *options) {
   if (!o.prompt_tokens) o.prompt_tokens = COMPLETION__PROMPT_TOKENS;
   if (!o.max_tokens) o.max_tokens = COMPLETION__MAX_TOKENS;
   if (!o.max_lines) o.max_lines = COMPLETION__MAX_LINES;
+  if (!o.draft.sources && engine_draft_parse("all", &o.draft)) return COMPLETION_EINVAL;
+  if (o.no_draft) o.draft = (engine_draft){0};
   c->options = o;
   return 0;
 }
@@ -174,20 +216,45 @@ int completion_set_options(completion *c, const completion_options *options) {
 /* ---- documents ------------------------------------------------------------------------- */
 
 int completion_document_set(completion *c, const completion_document *d) {
-  return completion__documents_set(&c->documents, d);
+  int before = c->documents.n;
+  int status = completion__documents_set(&c->documents, d);
+  if (!status && c->documents.n > before)
+    completion__workspace_opened(c->workspace, c->documents.items[before]->path);
+  return status;
 }
 
 void completion_document_remove(completion *c, const char *uri) {
+  completion__document *d = uri ? completion__documents_find(&c->documents, uri) : NULL;
+  if (!d) return;
+  completion__workspace_closed(c->workspace, d->path);
   completion__documents_remove(&c->documents, uri);
 }
 
 int completion_root_add(completion *c, const char *path) {
-  return completion__documents_root_add(&c->documents, path);
+  int before = c->documents.n_roots;
+  int status = completion__documents_root_add(&c->documents, path);
+  if (status || c->documents.n_roots == before) return status;
+  if (!(c->options.draft.sources & SEEDED)) return 0; /* nobody would read it */
+  return completion__workspace_add(c->workspace, c->documents.roots[before]);
 }
 
 void completion_root_remove(completion *c, const char *path) {
+  if (path) completion__workspace_remove(c->workspace, path);
   completion__documents_root_remove(&c->documents, path);
 }
+
+completion_workspace_info completion_workspace_get_info(completion *c) {
+  return completion__workspace_get_info(c->workspace);
+}
+
+void completion_workspace_wait(completion *c) { completion__workspace_wait(c->workspace); }
+
+int completion_workspace_each(completion *c, int (*on_file)(void *user, const char *path),
+                              void *user) {
+  return completion__workspace_each(c->workspace, on_file, user);
+}
+
+engine_pool *completion_pool(completion *c) { return c->pool; }
 
 /* ---- requests -------------------------------------------------------------------------- */
 
@@ -211,6 +278,19 @@ static int selection_set(completion_job *j, const completion_query *q, const com
   j->selected_start = q->selected_start;
   j->selected_end = end;
   return completion__buffer_add(&j->selected, q->selected_text);
+}
+
+int completion_prompt(completion *c, const char *uri, size_t offset, engine_tokens *out) {
+  completion__view views[COMPLETION__VIEWS_MAX];
+  completion__document *d = uri ? completion__documents_find(&c->documents, uri) : NULL;
+  if (!d || !is_position(d->text, offset)) return COMPLETION_EINVAL;
+  errand e = {.views = views,
+              .n_views = completion__documents_view(&c->documents, d, views, COMPLETION__VIEWS_MAX),
+              .offset = completion__text_offset(d->text, offset),
+              .tokens = out};
+  int status = run_errand(c, &e, errand_prompt);
+  for (int i = 0; i < e.n_views; i++) completion__view_release(&views[i]);
+  return status;
 }
 
 int completion_start(completion *c, const completion_query *q, completion_job **job) {

@@ -39,6 +39,8 @@ typedef struct completion_options {
   int max_tokens;        /* most tokens of a completion; 0: 64 */
   int max_lines;         /* most lines shown; 0: 8 */
   bool no_context;       /* leave out what tree-sitter finds (signatures, other files) */
+  bool no_draft;         /* decode plainly, one token a step */
+  engine_draft draft;    /* how tokens are guessed ahead; zeroed: from all sources */
   float temperature;     /* 0: greedy */
   float top_p;
   uint64_t seed;
@@ -76,6 +78,27 @@ void completion_document_remove(completion *c, const char *uri);
 int completion_root_add(completion *c, const char *path);
 void completion_root_remove(completion *c, const char *path);
 
+/* The files of the workspace folders that git does not ignore, that are no secrets, not binary and
+ * not huge are read, in the background, into the pool that guesses come from (engine.h). */
+typedef struct completion_workspace_info {
+  bool busy;      /* folders are being walked */
+  int status;     /* completion_status of the last walk */
+  int files;      /* that were read, in all */
+  size_t bytes;   /* of them */
+  int left_out;   /* secret, binary, too large or unreadable */
+  bool cut;       /* there were more than are read */
+  double ms;      /* that it took */
+} completion_workspace_info;
+completion_workspace_info completion_workspace_get_info(completion *c);
+/* Returns when nothing is left to read. */
+void completion_workspace_wait(completion *c);
+/* Calls on_file with each file that was read, absolute, until it returns non-zero: that then. It
+ * must not call back. */
+int completion_workspace_each(completion *c, int (*on_file)(void *user, const char *path),
+                              void *user);
+/* The pool, with the documents as of the last request. Borrowed until completion_delete. */
+engine_pool *completion_pool(completion *c);
+
 /* ---- a request ------------------------------------------------------------------------- */
 
 typedef enum completion_stop {
@@ -95,8 +118,10 @@ typedef struct completion_stats {
   int prompt_tokens;
   int prefilled_tokens; /* of them, computed for this request (the rest was in the KV cache) */
   int tokens, steps;
+  int drafted, accepted; /* guesses that the steps verified, and those that were right */
   int context_pieces;   /* signatures and snippets that tree-sitter contributed */
   double context_ms, prompt_ms, prefill_ms, first_token_ms, decode_ms, total_ms;
+  double host_ms;       /* of decode_ms, outside the model's steps */
 } completion_stats;
 
 typedef struct completion_result {
@@ -136,6 +161,11 @@ typedef struct completion_query {
   void (*on_done)(void *user, const completion_result *result);
   void *user;
 } completion_query;
+
+/* The prompt that a request at this place would have, were it the first; and the pool is brought up
+ * to the documents, with this one in focus. Appends to *out. Waits for the engine thread. For
+ * measuring. COMPLETION_EINVAL, COMPLETION_EUNFIT, COMPLETION_ENOMEM. */
+int completion_prompt(completion *c, const char *uri, size_t offset, engine_tokens *out);
 
 /* Starts a request; it sees the documents as they are now. On success *job (may be NULL) is a
  * reference owned by the caller: completion_job_release. On failure on_done is never called. */

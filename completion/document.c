@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "completion/seed.h"
 #include "completion/syntax.h"
 
 /* ---- texts ----------------------------------------------------------------------------- */
@@ -119,9 +120,7 @@ static completion__place *place_new(const char *repository, size_t repository_le
 }
 
 /* The deepest root that holds the document; else its folder stands for the repository. */
-static completion__place *place_of(const completion__documents *all, const char *uri) {
-  char *path = path_of(uri);
-  if (!path) return NULL;
+static completion__place *place_of(const completion__documents *all, const char *path) {
   const char *root = NULL;
   for (int i = 0; i < all->n_roots; i++) {
     size_t n = strlen(all->roots[i]);
@@ -137,7 +136,6 @@ static completion__place *place_of(const completion__documents *all, const char 
     size_t folder_end = base ? base - 1 : 0, folder = base_name(path, folder_end);
     p = place_new(path + folder, folder_end - folder, path + base, false);
   }
-  free(path);
   return p;
 }
 
@@ -160,9 +158,11 @@ completion__document *completion__document_hold(completion__document *d) {
 void completion__document_release(completion__document *d) {
   if (!d || atomic_fetch_sub(&d->refs, 1) != 1) return;
   completion__syntax_delete(d->syntax);
+  completion__seed_delete(d->seed);
   completion__text_release(d->text);
   place_release(d->place);
   free(d->uri);
+  free(d->path);
   free(d);
 }
 
@@ -192,7 +192,8 @@ static int document_add(completion__documents *all, const char *uri, completion_
   if (!d) return COMPLETION_ENOMEM;
   atomic_init(&d->refs, 1);
   d->uri = strdup(uri);
-  d->place = place_of(all, uri);
+  d->path = path_of(uri);
+  d->place = d->path ? place_of(all, d->path) : NULL;
   if (!d->uri || !d->place) {
     completion__document_release(d);
     return COMPLETION_ENOMEM;
@@ -234,7 +235,7 @@ void completion__documents_remove(completion__documents *all, const char *uri) {
 /* Every document's place anew. Where memory runs out the old one stays. */
 static void places_update(completion__documents *all) {
   for (int i = 0; i < all->n; i++) {
-    completion__place *p = place_of(all, all->items[i]->uri);
+    completion__place *p = place_of(all, all->items[i]->path);
     if (!p) continue;
     place_release(all->items[i]->place);
     all->items[i]->place = p;

@@ -16,6 +16,7 @@
 #define COMPLETION__TEXT_MAX ((size_t)64 << 20) /* bytes of one document */
 
 typedef struct completion__syntax completion__syntax;
+typedef struct completion__seed completion__seed;
 
 /* One version of a document's text. Immutable. */
 typedef struct completion__text {
@@ -51,10 +52,12 @@ typedef struct completion__place {
 typedef struct completion__document {
   atomic_int refs;
   char *uri;                  /* owned */
+  char *path;                 /* owned: of a file: uri, else the uri */
   completion__text *text;     /* front thread */
   completion__place *place;   /* front thread */
   uint64_t used;              /* front thread: when it was last set or asked about */
   completion__syntax *syntax; /* engine thread; completion__syntax_delete on the last release */
+  completion__seed *seed;     /* likewise: its tokens in the n-gram pool */
 } completion__document;
 
 completion__document *completion__document_hold(completion__document *d);

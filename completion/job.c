@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "completion/polish.h"
+#include "completion/seed.h"
 #include "completion/stop.h"
 #include "completion/window.h"
 
@@ -197,6 +198,50 @@ static int find_prompt(run *r) {
   return status;
 }
 
+/* ---- the pool -------------------------------------------------------------------------- */
+
+#define IMPORTED_MOST 64 /* files that a text names, of which guesses come first */
+
+void completion__pool_sync(completion *c, const completion__view *views, int n) {
+  int64_t imported[IMPORTED_MOST];
+  for (int i = 0; i < n; i++) /* without memory for it there are fewer guesses */
+    completion__seed_sync(&views[i].document->seed, c->pool, c->engine, views[i].text);
+  int count = completion__workspace_imports(c->workspace, completion__text_slice(views[0].text),
+                                            views[0].document->path, imported, IMPORTED_MOST);
+  engine_pool_focus(c->pool, completion__seed_id(views[0].document->seed), imported, count);
+}
+
+/* An answer that stands in the text now, where it was shown, was taken: it is likelier than other
+ * text to come again. */
+static void note_accepted(run *r) {
+  struct completion__shown *shown = &r->c->shown;
+  const completion__view *v = &r->j->views[0];
+  completion__slice text = completion__text_slice(v->text);
+  if (shown->document != v->document || !shown->text.len) return;
+  completion__slice there = completion__slice_cut(text, shown->at, shown->at + shown->text.len);
+  if (!completion__slice_equal(there, completion__buffer_slice(&shown->text))) return;
+  engine_tokens t = {0};
+  if (!engine_tokenize(r->c->engine, there.s, there.len, false, &t) && t.n)
+    engine_pool_accept(r->c->pool, t.ids, t.n);
+  engine_tokens_free(&t);
+  shown->text.len = 0;
+}
+
+static void note_shown(run *r) {
+  struct completion__shown *shown = &r->c->shown;
+  shown->text.len = 0;
+  shown->document = r->j->views[0].document;
+  shown->at = r->before.len;
+  if (r->status == 0 && !r->j->has_selection)
+    completion__buffer_append(&shown->text, r->text.s, r->keep);
+}
+
+static void sync_pool(run *r) {
+  if (!r->j->options.draft.sources) return;
+  note_accepted(r);
+  completion__pool_sync(r->c, r->j->views, r->j->n_views);
+}
+
 /* ---- typed text ------------------------------------------------------------------------ */
 
 /* The token that the tokenizer would begin the bytes with, or -1. */
@@ -311,12 +356,17 @@ static int decode(run *r) {
   engine_generate_params params = {.max_tokens = j->options.max_tokens,
                                    .temperature = j->options.temperature,
                                    .top_p = j->options.top_p,
-                                   .seed = j->options.seed};
+                                   .seed = j->options.seed,
+                                   .draft = j->options.draft,
+                                   .pool = r->c->pool};
   engine_generate_result result = {0};
   double start = completion__now_ms();
   int rc = engine_session_generate(r->c->session, &params, &j->job.cancel, on_tokens, r, &result);
   r->stats.decode_ms = completion__now_ms() - start;
   r->stats.steps = result.steps;
+  r->stats.drafted = result.drafted;
+  r->stats.accepted = result.accepted;
+  r->stats.host_ms = result.host_ms;
   if (rc) return engine_failed(r, rc);
   if (r->status) return r->status;
   if (r->stop != COMPLETION_STOP_NONE) return 0;
@@ -395,6 +445,7 @@ static int run_all(run *r) {
                                        .temperature = j->options.temperature,
                                        .top_p = j->options.top_p,
                                        .seed = j->options.seed};
+  sync_pool(r);
   double start = completion__now_ms();
   status = complete(r);
   r->stats.context_pieces = r->c->reuse.prompt.pieces;
@@ -409,6 +460,7 @@ void completion__job_run(engine_job *job) {
   r.status = run_all(&r);
   r.stats.total_ms = completion__now_ms() - j->started_ms;
   tell(&r, r.keep, true, j->on_done);
+  note_shown(&r);
   completion__buffer_free(&r.virtual_before);
   completion__buffer_free(&r.text);
   engine_tokens_free(&r.ids);

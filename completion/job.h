@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "completion/reuse.h"
+#include "completion/workspace.h"
 
 #define COMPLETION__VIEWS_MAX 24 /* documents that a request looks at */
 #define COMPLETION__SPECIALS_MAX 9
@@ -17,6 +18,9 @@ struct completion {
   engine *engine;                                      /* borrowed */
   completion__slice special[COMPLETION__SPECIALS_MAX]; /* [n_special] names, borrowed */
   int n_special;
+
+  engine_pool *pool;
+  completion__workspace *workspace;
 
   /* Front thread. */
   completion_options options;
@@ -33,6 +37,11 @@ struct completion {
   completion__reuse reuse;
   completion__settled settled;
   float *logits; /* [vocab] */
+  struct completion__shown {
+    const completion__document *document; /* only compared; NULL: nothing was shown */
+    size_t at;                            /* where in its text */
+    completion__buffer text;              /* owned */
+  } shown; /* the last answer, to be known again where it was accepted */
 };
 
 struct completion_job {
@@ -55,6 +64,8 @@ struct completion_job {
   double started_ms;
 };
 
+/* Brings the pool up to the documents views[n], the first of them in focus. Engine thread. */
+void completion__pool_sync(completion *c, const completion__view *views, int n);
 /* What engine_post runs. */
 void completion__job_run(engine_job *job);
 /* Frees a job's fields and itself on the last release. */

@@ -1,63 +1,424 @@
-/* decode.c - the decode loop: one forward pass a token, until something says stop.
+/* decode.c - the decode loop: guess, verify in one step, accept, until something says stop.
+ *
+ * A step computes the current token (committed, not yet in the cache), the nodes of a draft tree
+ * behind it, and, where the classical scheme is asked for, its window. Each row sees the cache, the
+ * current token and its own ancestors, so its logits are those that plain decoding would compute,
+ * bit by bit (kernels_exact_rows). The model's own choice after the current token decides which
+ * node is right, its choice after that one which comes next, and so on; where no node agrees the
+ * choice itself is the last token of the step. With a temperature the choice is a draw: a node is
+ * accepted with the probability that the model gives it, and a draw that no node agrees with is one
+ * from the rest, so the distribution is the model's own, and a seed gives the same tokens with and
+ * without guesses.
  *
  * The cancel flag is read before every step, so a cancelled request costs at most the step that
  * is under way. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/draft.h"
 #include "engine/internal.h"
 #include "engine/sampler.h"
 
+#define MOST 64           /* guesses of a step, unless the caller says */
+#define SAMPLING_MOST 15  /* with a temperature: all rows' logits come to the host */
+#define FLOOR 0.004f      /* least chance of a guess */
+#define REST_MOST 8       /* steps without looking for guesses, after looking in vain */
+#define ROWS COST_ROWS_MAX
+#define WORDS (ROWS / 64)
+
+struct engine_drafter {
+  drafter *drafter;
+  lookahead *window; /* of the shape below, or NULL */
+  int w, n, g;
+  int rest, resting; /* steps to go without guesses; how long the last rest was */
+  draft_tree tree;
+  int32_t ids[ROWS], pos[ROWS], out[ROWS];
+  uint64_t mask[ROWS * WORDS];
+};
+
+/* One call of generate. */
+typedef struct run {
+  engine_session *s;
+  const engine_generate_params *p;
+  engine_drafter *d; /* NULL: no guesses at all */
+  sampler draw;
+  bool sample;
+  int replayed;
+  bool has_window; /* in this step, with so many rows: */
+  int window_rows;
+  int32_t came[ROWS + 1]; /* [n] the tokens of this step */
+  int path[ROWS];         /* [n - 1] their nodes, but for the last */
+  int n;
+  engine_generate_result r;
+} run;
+
+int engine_drafter_new(engine_drafter **out, const engine *e) {
+  *out = calloc(1, sizeof **out);
+  if (*out == NULL) return ENGINE_ENOMEM;
+  int rc = drafter_new(&(*out)->drafter, e);
+  if (rc != ENGINE_OK) {
+    free(*out);
+    *out = NULL;
+  }
+  return rc;
+}
+
+void engine_drafter_delete(engine_drafter *d) {
+  if (d == NULL) return;
+  drafter_delete(d->drafter);
+  lookahead_delete(d->window);
+  free(d);
+}
+
+/* ---- beginning ------------------------------------------------------------------------- */
+
 static int check_params(const engine_session *s, const engine_generate_params *p) {
   bool bad = s->n < 1 || p->max_tokens < 0 || !(p->temperature >= 0 && p->temperature <= 100) ||
-             !(p->top_p >= 0 && p->top_p <= 1);
+             !(p->top_p >= 0 && p->top_p <= 1) || p->draft.most < 0 ||
+             p->draft.most > DRAFT_NODES_MAX || p->draft.sources >> ENGINE_SOURCES != 0 ||
+             p->n_replay < 0;
+  for (int i = 0; !bad && i < p->n_replay; i++)
+    bad = p->replay[i] < 0 || p->replay[i] >= s->engine->info[0].vocab;
   return bad ? ENGINE_EINVAL : ENGINE_OK;
 }
 
+static int begin_window(engine_drafter *d, const engine_session *s, const engine_draft *draft) {
+  engine_draft shape = *draft;
+  if (shape.w == 0 && shape.n == 0 && shape.g == 0) {
+    shape.w = shape.g = 8;
+    shape.n = 4;
+  }
+  if (d->window == NULL || d->w != shape.w || d->n != shape.n || d->g != shape.g) {
+    lookahead_delete(d->window);
+    int rc = lookahead_new(&d->window, shape.w, shape.n, shape.g);
+    if (rc != ENGINE_OK) return rc;
+    d->w = shape.w;
+    d->n = shape.n;
+    d->g = shape.g;
+  }
+  lookahead_begin(d->window, s->tokens, s->n);
+  return ENGINE_OK;
+}
+
+static bool uses_window(const run *r) {
+  return (r->p->draft.sources & DRAFT_BIT(ENGINE_SOURCE_WINDOW)) != 0;
+}
+
+/* The drafter hears of the text. A backend that is not exact for larger steps gets none. */
+static int begin_draft(run *r) {
+  engine_session *s = r->s;
+  if (r->p->draft.sources == 0 || kernels_exact_rows(s->engine->kernels) < 2) return ENGINE_OK;
+  double start = engine__now_ms();
+  int rc = cost_measure(s);
+  r->r.host_ms -= engine__now_ms() - start;
+  if (rc == ENGINE_OK && r->p->drafter == NULL && s->drafter == NULL)
+    rc = engine_drafter_new(&s->drafter, s->engine);
+  engine_drafter *d = r->p->drafter != NULL ? r->p->drafter : s->drafter;
+  if (rc == ENGINE_OK) rc = drafter_begin(d->drafter, s->tokens, s->n);
+  if (rc == ENGINE_OK && uses_window(r)) rc = begin_window(d, s, &r->p->draft);
+  if (rc != ENGINE_OK) return rc;
+  r->d = d;
+  d->rest = 0;
+  return ENGINE_OK;
+}
+
+int engine_session_prepare(engine_session *s) {
+  int rc = engine__session_ready(s);
+  return rc == ENGINE_OK && kernels_exact_rows(s->engine->kernels) >= 2 ? cost_measure(s) : rc;
+}
+
 /* The stop reason that already holds before the next step, or ENGINE_STOP_NONE. */
-static engine_stop_reason before_step(const engine_generate_params *p, const atomic_bool *cancel,
-                                      int generated) {
+static engine_stop_reason before_step(const run *r, const atomic_bool *cancel) {
   if (cancel != NULL && atomic_load_explicit(cancel, memory_order_relaxed))
     return ENGINE_STOP_CANCELLED;
-  return generated >= p->max_tokens ? ENGINE_STOP_MAX : ENGINE_STOP_NONE;
+  return r->r.tokens >= r->p->max_tokens ? ENGINE_STOP_MAX : ENGINE_STOP_NONE;
+}
+
+/* ---- a step ---------------------------------------------------------------------------- */
+
+static int least(int a, int b) { return a < b ? a : b; }
+
+/* Rows that a step may have beside the current token's. */
+static int room(const run *r) {
+  const engine *e = r->s->engine;
+  int most = least(kernels_exact_rows(e->kernels), kernels_max_batch(e->kernels));
+  most = least(least(most, e->options.max_out), ROWS);
+  return least(most, r->s->context - r->s->n_cached) - 1;
+}
+
+static void draft(run *r) {
+  engine_drafter *d = r->d;
+  const engine_draft *o = &r->p->draft;
+  const cost_curve *c = &r->s->engine->cost;
+  int most = least(o->most > 0 ? o->most : MOST, room(r) - r->window_rows);
+  if (r->sample) most = least(most, SAMPLING_MOST);
+  most = least(most, DRAFT_NODES_MAX);
+  d->tree.n = 0;
+  if (most < 1 || d->rest-- > 0) return;
+  bool priced = c->load != 0 && !o->all_of_them;
+  draft_terms terms = {.sources = o->sources,
+                       .pool = r->p->pool,
+                       .window = uses_window(r) ? d->window : NULL,
+                       .guess_length = d->n - 1,
+                       .most = most,
+                       .depth = r->p->max_tokens - r->r.tokens - 1,
+                       .cost = priced ? c->ms + 1 + r->window_rows : NULL,
+                       .floor = FLOOR};
+  drafter_build(d->drafter, &terms, &d->tree);
+  /* Where guesses do not pay, looking for them is not free either. */
+  d->resting = d->tree.n > 0 ? 0 : least(2 * d->resting + 1, REST_MOST);
+  d->rest = d->resting;
+}
+
+static void see(uint64_t *row, int j) { row[j / 64] |= UINT64_C(1) << (j % 64); }
+
+/* The window's rows, behind the tree's. */
+static void lay_window(run *r, const lookahead_rows *w, int words) {
+  engine_drafter *d = r->d;
+  int from = 1 + d->tree.n;
+  for (int i = 0; i < w->n; i++) {
+    uint64_t *row = d->mask + (from + i) * words;
+    d->ids[from + i] = w->ids[i];
+    d->pos[from + i] = r->s->n_cached + w->depth[i];
+    see(row, 0);
+    for (int j = 0; j < i; j++)
+      if (w->mask[i * LOOKAHEAD_MASK_WORDS + j / 64] >> (j % 64) & 1) see(row, from + j);
+  }
+}
+
+/* The batch of the current token, the tree and the window. */
+static kernels_batch lay_rows(run *r, const lookahead_rows *window) {
+  engine_session *s = r->s;
+  engine_drafter *d = r->d;
+  const draft_tree *t = &d->tree;
+  int n = 1 + t->n + window->n, words = (n + 63) / 64;
+  memset(d->mask, 0, (size_t)(n * words) * sizeof *d->mask);
+  d->ids[0] = s->tokens[s->n_cached];
+  d->pos[0] = s->n_cached;
+  for (int i = 0; i < t->n; i++) {
+    uint64_t *row = d->mask + (1 + i) * words;
+    d->ids[1 + i] = t->ids[i];
+    d->pos[1 + i] = s->n_cached + t->depth[i];
+    if (t->parent[i] != DRAFT_ROOT) {
+      memcpy(row, d->mask + (1 + t->parent[i]) * words, (size_t)words * sizeof *row);
+      see(row, 1 + t->parent[i]);
+    } else {
+      see(row, 0);
+    }
+  }
+  lay_window(r, window, words);
+  for (int i = 0; i < n; i++) d->out[i] = i;
+  return (kernels_batch){.n = n, .ids = d->ids, .pos = d->pos, .kv_len = s->n_cached,
+                         .mask = n > 1 ? d->mask : NULL, .n_out = n, .out = d->out};
+}
+
+/* One forward pass over the current token and all guesses. */
+static int compute(run *r, kernels_result *result) {
+  engine_session *s = r->s;
+  int32_t first = 0, pos = s->n_cached;
+  lookahead_rows window = {0};
+  kernels_batch batch = {.n = 1, .ids = s->tokens + s->n_cached, .pos = &pos,
+                         .kv_len = s->n_cached, .n_out = 1, .out = &first};
+  r->window_rows = 0;
+  if (r->d != NULL) {
+    if (uses_window(r)) lookahead_get_rows(r->d->window, &window);
+    r->has_window = uses_window(r) && window.n <= room(r); /* not at the end of the context */
+    if (!r->has_window) window.n = 0;
+    r->window_rows = window.n;
+    draft(r);
+    batch = lay_rows(r, &window);
+  }
+  bool recycles = r->d != NULL && (r->p->draft.sources & DRAFT_BIT(ENGINE_SOURCE_RECYCLED));
+  batch.top_k = recycles ? RECYCLE_WIDTH : 1;
+  batch.want_logits = r->sample;
+  double start = engine__now_ms();
+  int rc = engine__device_step(s->engine, s->cache, &batch, result);
+  double ms = engine__now_ms() - start;
+  r->r.host_ms -= ms;
+  r->r.steps++;
+  if (rc != ENGINE_OK) {
+    s->n = s->n_cached = 0; /* what the cache holds is not known any more */
+    return rc;
+  }
+  if (r->d != NULL) {
+    cost_seen(&s->engine->cost, batch.n, ms);
+    r->r.drafted += r->d->tree.n;
+  }
+  return ENGINE_OK;
+}
+
+static int32_t choose(run *r, const kernels_result *result, int row) {
+  if (r->replayed < r->p->n_replay) return r->p->replay[r->replayed++];
+  if (!r->sample) return result->top_ids[row * result->top_k];
+  return sampler_draw(&r->draw, result->logits + (size_t)row * (size_t)r->draw.vocab, NULL);
+}
+
+static int find_child(const draft_tree *t, int parent, int32_t id) {
+  for (int i = parent + 1; i < t->n; i++)
+    if (t->parent[i] == parent && t->ids[i] == id) return i;
+  return DRAFT_ROOT;
+}
+
+/* Follows the model's choices through the tree: came[n], of which the first n - 1 are nodes. True:
+ * the last one is a stop token. */
+static bool accept(run *r, const kernels_result *result) {
+  int most = r->p->max_tokens - r->r.tokens, node = DRAFT_ROOT;
+  r->n = 0;
+  for (;;) {
+    int32_t id = choose(r, result, 1 + node);
+    r->came[r->n++] = id;
+    if (!r->p->ignore_stop && engine_token_is_stop(r->s->engine, id)) return true;
+    if (r->n == most || r->d == NULL) return false;
+    node = find_child(&r->d->tree, node, id);
+    if (node == DRAFT_ROOT) return false;
+    r->path[r->n - 1] = node;
+  }
+}
+
+/* Moves the accepted nodes' keys and values behind the current token's. */
+static int compact(run *r) {
+  engine_session *s = r->s;
+  int32_t from[ROWS];
+  int n = r->n - 1, to = s->n_cached + 1;
+  bool moved = false;
+  for (int i = 0; i < n; i++) {
+    from[i] = s->n_cached + 1 + r->path[i];
+    moved = moved || from[i] != to + i;
+  }
+  if (!moved) return ENGINE_OK;
+  int rc = forward_status(kernels_cache_move(s->engine->kernels, s->cache, from, n, to));
+  if (rc != ENGINE_OK) s->n = s->n_cached = 0;
+  return rc;
+}
+
+/* What the step has taught. */
+static int learn(run *r, const kernels_result *result, bool stopped) {
+  engine_drafter *d = r->d;
+  if (d == NULL) return ENGINE_OK;
+  const draft_tree *t = &d->tree;
+  if (result->top_k >= RECYCLE_WIDTH) {
+    for (int row = 0; row <= t->n; row++) {
+      int32_t before = row == 0                           ? drafter_before(d->drafter)
+                       : t->parent[row - 1] == DRAFT_ROOT ? d->ids[0]
+                                                          : t->ids[t->parent[row - 1]];
+      drafter_saw(d->drafter, before, d->ids[row], result->top_ids + row * result->top_k,
+                  result->top_logits + row * result->top_k, result->top_k);
+    }
+  }
+  if (t->n > 0) drafter_learn(d->drafter, r->came, r->path, r->n);
+  int n = stopped ? r->n - 1 : r->n;
+  if (r->has_window && n > 0) {
+    int32_t best[ROWS];
+    for (int i = 0; i < r->window_rows; i++)
+      best[i] = result->top_ids[(1 + t->n + i) * result->top_k];
+    lookahead_update(d->window, best, result->top_ids[0], r->came, n);
+  }
+  return n > 0 ? drafter_push(d->drafter, r->came, n) : ENGINE_OK;
+}
+
+/* Takes over what came. True: there was no room for the last token. */
+static bool take(run *r, int n) {
+  engine_session *s = r->s;
+  s->n_cached += r->n;
+  for (int i = 0; i < n; i++)
+    if (s->n < s->context) s->tokens[s->n++] = r->came[i];
+  return s->n_cached == s->n;
+}
+
+static int step(run *r, int (*on_tokens)(void *user, const int32_t *ids, int n), void *user,
+                double start) {
+  kernels_result result;
+  int rc = compute(r, &result);
+  if (rc != ENGINE_OK) return rc;
+  bool stopped = accept(r, &result);
+  if ((rc = learn(r, &result, stopped)) != ENGINE_OK || (rc = compact(r)) != ENGINE_OK) return rc;
+  int n = stopped ? r->n - 1 : r->n;
+  if (n > 0 && r->r.tokens == 0) r->r.first_ms = engine__now_ms() - start;
+  r->r.tokens += n;
+  r->r.accepted += r->n - 1;
+  bool full = take(r, n) && !stopped;
+  if (stopped) r->r.stop = ENGINE_STOP_TOKEN;
+  if (n > 0 && on_tokens != NULL && on_tokens(user, r->came, n) != 0)
+    r->r.stop = ENGINE_STOP_CALLER;
+  else if (full)
+    r->r.stop = r->r.tokens >= r->p->max_tokens ? ENGINE_STOP_MAX : ENGINE_STOP_CONTEXT;
+  return ENGINE_OK;
 }
 
 int engine_session_generate(engine_session *s, const engine_generate_params *params,
                             const atomic_bool *cancel,
                             int (*on_tokens)(void *user, const int32_t *ids, int n),
                             void *user, engine_generate_result *result) {
-  engine_generate_result r = {0};
-  bool sample = params->temperature > 0;
-  sampler draw = {0};
+  run r = {.s = s, .p = params, .sample = params->temperature > 0};
   double start = engine__now_ms();
   int rc = check_params(s, params);
-  if (rc == ENGINE_OK && sample)
-    rc = sampler_init(&draw, s->engine->info[0].vocab, params->temperature, params->top_p,
+  if (rc == ENGINE_OK && r.sample)
+    rc = sampler_init(&r.draw, s->engine->info[0].vocab, params->temperature, params->top_p,
                       params->seed);
-  if (rc == ENGINE_OK && s->n_cached == s->n) s->n_cached--; /* the last token gives the logits */
-  while (rc == ENGINE_OK) {
-    r.stop = before_step(params, cancel, r.tokens);
-    if (r.stop != ENGINE_STOP_NONE) break;
-    kernels_result step;
-    rc = engine__session_compute(s, s->n, NULL, sample, &step);
-    if (rc != ENGINE_OK) break;
-    r.steps++;
-    int32_t id = sample ? sampler_draw(&draw, step.logits, NULL) : step.top_ids[0];
-    if (!params->ignore_stop && engine_token_is_stop(s->engine, id)) {
-      r.stop = ENGINE_STOP_TOKEN;
-      break;
-    }
-    if (r.tokens++ == 0) r.first_ms = engine__now_ms() - start;
-    if (s->n < s->context) s->tokens[s->n++] = id;
-    bool full = s->n_cached == s->n; /* no room for the token's own keys and values */
-    if (on_tokens != NULL && on_tokens(user, &id, 1) != 0) {
-      r.stop = ENGINE_STOP_CALLER;
-      break;
-    }
-    if (full) {
-      r.stop = r.tokens >= params->max_tokens ? ENGINE_STOP_MAX : ENGINE_STOP_CONTEXT;
-      break;
-    }
+  /* The last token gives the first logits. */
+  if (rc == ENGINE_OK && s->n_cached == s->n) s->n_cached--;
+  if (rc == ENGINE_OK) rc = engine__session_compute(s, s->n - 1, cancel, false, NULL);
+  if (rc == ENGINE_ECANCELLED) {
+    r.r.stop = ENGINE_STOP_CANCELLED;
+    rc = ENGINE_OK;
+  } else if (rc == ENGINE_OK) {
+    rc = begin_draft(&r);
   }
-  r.total_ms = engine__now_ms() - start;
-  sampler_free(&draw);
-  if (result != NULL) *result = r;
+  while (rc == ENGINE_OK && r.r.stop == ENGINE_STOP_NONE) {
+    r.r.stop = before_step(&r, cancel);
+    if (r.r.stop == ENGINE_STOP_NONE) rc = step(&r, on_tokens, user, start);
+  }
+  r.r.total_ms = engine__now_ms() - start;
+  r.r.host_ms += r.r.total_ms;
+  sampler_free(&r.draw);
+  if (result != NULL) *result = r.r;
+  return rc;
+}
+
+/* ---- words ----------------------------------------------------------------------------- */
+
+static const char *const names[ENGINE_SOURCES] = {
+    "accepted", "file", "open", "imported", "workspace", "prompt", "recycled", "window",
+};
+
+const char *engine_source_name(engine_source source) {
+  return source < ENGINE_SOURCES ? names[source] : "unknown";
+}
+
+int engine_draft_parse(const char *text, engine_draft *out) {
+  const unsigned pool = DRAFT_BIT(ENGINE_SOURCE_ACCEPTED) | DRAFT_BIT(ENGINE_SOURCE_FILE) |
+                        DRAFT_BIT(ENGINE_SOURCE_OPEN) | DRAFT_BIT(ENGINE_SOURCE_IMPORTED) |
+                        DRAFT_BIT(ENGINE_SOURCE_WORKSPACE);
+  const struct {
+    const char *name;
+    unsigned sources;
+  } methods[] = {
+      {"none", 0},
+      {"prompt", DRAFT_BIT(ENGINE_SOURCE_PROMPT)},
+      {"pool", pool},
+      {"recycle", DRAFT_BIT(ENGINE_SOURCE_RECYCLED)},
+      {"lookahead", DRAFT_BIT(ENGINE_SOURCE_WINDOW)},
+      {"all", pool | DRAFT_BIT(ENGINE_SOURCE_PROMPT) | DRAFT_BIT(ENGINE_SOURCE_RECYCLED)},
+  };
+  *out = (engine_draft){0};
+  for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+    if (strcmp(text, methods[i].name) == 0) {
+      out->sources = methods[i].sources;
+      return ENGINE_OK;
+    }
+  if (strncmp(text, "lookahead:", 10) != 0) return ENGINE_EINVAL;
+  char *at = (char *)(uintptr_t)text + 10;
+  int *const numbers[] = {&out->w, &out->n, &out->g};
+  for (int i = 0; i < 3; i++) {
+    char *end;
+    long v = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : 0;
+    if (v < 1 || v > 1000 || *end != (i < 2 ? ',' : '\0')) return ENGINE_EINVAL;
+    *numbers[i] = (int)v;
+    at = end + 1;
+  }
+  out->sources = DRAFT_BIT(ENGINE_SOURCE_WINDOW);
+  lookahead *fits;
+  int rc = lookahead_new(&fits, out->w, out->n, out->g);
+  lookahead_delete(fits);
   return rc;
 }

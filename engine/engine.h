@@ -152,6 +152,83 @@ bool engine_token_is_special(const engine *e, int32_t id);
 /* True for endoftext, im_end and every fim_*, repo_name and file_sep token. */
 bool engine_token_is_stop(const engine *e, int32_t id);
 
+/* ---- the n-gram pool ------------------------------------------------------------------- */
+
+/* The tokens of a workspace, from which the decode loop takes its guesses: they decide how fast a
+ * completion comes, never which one. Any thread may use a pool; no call holds its lock for longer
+ * than a slice of a large text takes. Nothing is written to disk. */
+typedef struct engine_pool engine_pool;
+
+typedef enum engine_pool_kind {
+  ENGINE_POOL_WORKSPACE, /* a file that does not change */
+  ENGINE_POOL_OPEN,      /* a document that is edited */
+  ENGINE_POOL_ACCEPTED,  /* a completion that was taken */
+} engine_pool_kind;
+
+/* max_bytes: what the workspace's files may take, about 16 bytes a token; 0: 768 MiB. */
+int engine_pool_new(engine_pool **out, size_t max_bytes);
+/* No session may be generating with it. NULL is a no-op. */
+void engine_pool_delete(engine_pool *p);
+
+/* Adds a file of the workspace; *id (> 0) names it. tokens[n] are copied. ENGINE_ETOOLONG: the
+ * pool is full. */
+int engine_pool_add(engine_pool *p, const int32_t *tokens, int n, int64_t *id);
+/* Adds an empty document. */
+int engine_pool_open(engine_pool *p, int64_t *id);
+/* Replaces tokens at..at+removed-1 of a document by tokens[n]; takes time by n and removed, but
+ * for once in some thousand edits. ENGINE_EINVAL: no such document or range. */
+int engine_pool_splice(engine_pool *p, int64_t id, int at, int removed, const int32_t *tokens,
+                       int n);
+/* Adds a completion that was accepted; the oldest of 64 makes room. */
+int engine_pool_accept(engine_pool *p, const int32_t *tokens, int n);
+/* Takes a file or document out; 0 and unknown ids are no-ops. */
+void engine_pool_remove(engine_pool *p, int64_t id);
+/* A hidden file gives no guesses: the one on disk of a document that is open. */
+void engine_pool_hide(engine_pool *p, int64_t id, bool hidden);
+/* What the next completion is about: the document, and the files that it names. */
+void engine_pool_focus(engine_pool *p, int64_t current, const int64_t *imported, int n);
+
+typedef struct engine_pool_info {
+  size_t texts, tokens; /* of the workspace */
+  size_t live_tokens;   /* of documents and accepted completions */
+  size_t left_out;      /* files for which there was no room */
+  size_t bytes;         /* held for the indexes */
+} engine_pool_info;
+engine_pool_info engine_pool_get_info(engine_pool *p);
+
+/* ---- guessing ahead --------------------------------------------------------------------- */
+
+/* Where guesses come from. */
+typedef enum engine_source {
+  ENGINE_SOURCE_ACCEPTED,  /* completions that were accepted */
+  ENGINE_SOURCE_FILE,      /* the document that is completed */
+  ENGINE_SOURCE_OPEN,      /* other open documents */
+  ENGINE_SOURCE_IMPORTED,  /* files that the document names */
+  ENGINE_SOURCE_WORKSPACE, /* the other files */
+  ENGINE_SOURCE_PROMPT,    /* the session's own tokens */
+  ENGINE_SOURCE_RECYCLED,  /* what the model thought likely after the same tokens before */
+  ENGINE_SOURCE_WINDOW,    /* the classical lookahead window, which makes steps larger */
+  ENGINE_SOURCES,
+} engine_source;
+
+/* How many tokens a step verifies, and which. Zeroed: none, plain decoding. */
+typedef struct engine_draft {
+  unsigned sources; /* bits 1 << engine_source */
+  int most;         /* guesses of one step; 0: 64 */
+  bool all_of_them; /* take as many as there are, whatever a larger step costs (for measuring) */
+  int w, n, g;      /* of the window; 0: 8, 4, 8 */
+} engine_draft;
+
+/* What has been learned about guessing: which sources are right how often, what the model thought
+ * likely after which tokens. Every session has one of its own; this is for comparing several. */
+typedef struct engine_drafter engine_drafter;
+int engine_drafter_new(engine_drafter **out, const engine *e); /* ENGINE_ENOMEM */
+void engine_drafter_delete(engine_drafter *d);                 /* NULL is a no-op */
+
+/* "none", "lookahead", "lookahead:W,N,G", "prompt", "pool", "recycle" or "all". ENGINE_EINVAL. */
+int engine_draft_parse(const char *text, engine_draft *out);
+const char *engine_source_name(engine_source source);
+
 /* ---- sessions -------------------------------------------------------------------------- */
 
 /* A session holds one KV cache and the tokens that are in it. ENGINE_EDEVICE from any of these:
@@ -167,6 +244,10 @@ void engine_session_delete(engine_session *s); /* NULL is a no-op */
  * session. ENGINE_ETOOLONG: n exceeds the context; nothing changed. */
 int engine_session_sync(engine_session *s, const int32_t *tokens, int n,
                         const atomic_bool *cancel, int *computed);
+
+/* Measures what steps of several sizes cost, so that the first request that guesses ahead need not;
+ * takes 50 to 150 ms, once for each time that the weights are loaded. */
+int engine_session_prepare(engine_session *s);
 
 /* Reads the logits of the last token after engine_session_sync: logits[vocab] (for tests and
  * tools). Computes that token if it was not yet. */
@@ -187,12 +268,22 @@ typedef struct engine_generate_params {
   float top_p;       /* 0 or 1: all; used where temperature > 0 */
   uint64_t seed;
   bool ignore_stop;  /* go on through stop tokens, exactly max_tokens */
+  engine_draft draft; /* changes the speed, never the tokens */
+  engine_pool *pool;  /* borrowed during the call; NULL: none */
+  engine_drafter *drafter; /* borrowed during the call, in no other one; NULL: the session's */
+  /* For measuring: tokens[n_replay] that are taken for the model's choice, whatever it says, as
+   * long as there are any. Borrowed during the call. */
+  const int32_t *replay;
+  int n_replay;
 } engine_generate_params;
 
 typedef struct engine_generate_result {
   engine_stop_reason stop;
   int tokens;          /* generated, the stop token not counted */
   int steps;           /* forward passes */
+  int drafted;         /* guesses that were verified */
+  int accepted;        /* of them */
+  double host_ms;      /* of total_ms, outside the steps */
   double first_ms;     /* to the first token */
   double total_ms;
 } engine_generate_result;

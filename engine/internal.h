@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "engine/cost.h"
 #include "engine/engine.h"
 #include "engine/forward.h"
 #include "engine/model.h"
@@ -23,6 +24,7 @@ struct engine {
   int failed;             /* the status that the device failed with, not dealt with yet; or 0 */
   bool restarted;         /* it failed before, and so many steps went well since: */
   int steps_since;
+  cost_curve cost;             /* of steps on it */
   char *fall_note;        /* owned: why the CPU has taken over, or NULL */
   int max_rows;           /* of a step on the first backend; the CPU after it takes no more */
   struct {                /* for tests: see engine__fail_* */
@@ -58,7 +60,9 @@ struct engine_session {
   int32_t *pos;    /* [engine's max_rows] owned scratch */
   int n, n_cached;
   int context;
+  engine_drafter *drafter; /* owned: made when first asked for; or NULL */
 };
+
 
 /* ---- the device (device.c) ------------------------------------------------------------- */
 

@@ -34,6 +34,7 @@ void engine_session_delete(engine_session *s) {
       break;
     }
   kernels_cache_free(s->engine->kernels, s->cache);
+  engine_drafter_delete(s->drafter);
   free(s->tokens);
   free(s->pos);
   free(s);

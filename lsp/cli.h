@@ -13,7 +13,10 @@ typedef struct cli_options {
   lsp_options lsp;
   bool json, count, decode, color, no_color, special, quick;
   completion_mode mode;
-  const char *ids;
+  const char *ids, *workspace;
+  bool own;  /* bench lookahead: the model's own text */
+  int holes; /* of each kind */
+  int most;  /* guesses of every step, whatever it costs; 0: by cost */
   int n;
   const char **with; /* [n_with] borrowed from argv; owned array */
   int n_with;
@@ -27,6 +30,7 @@ int cli_tokenize(const cli_options *o);
 int cli_generate(const cli_options *o);
 int cli_bench(const cli_options *o);
 int cli_bench_engine(const cli_options *o); /* args[0] is "engine" */
+int cli_bench_lookahead(const cli_options *o); /* args[0] is "lookahead" */
 int cli_doctor(const cli_options *o);
 int cli_demo(const cli_options *o);
 

@@ -61,6 +61,8 @@ static int print_result(const cli_options *o, const engine *e, const cli_result 
   cJSON_AddStringToObject(j, "text", r->text);
   cJSON_AddNumberToObject(j, "tokens", r->stats.tokens);
   cJSON_AddNumberToObject(j, "steps", r->stats.steps);
+  cJSON_AddNumberToObject(j, "drafted", r->stats.drafted);
+  cJSON_AddNumberToObject(j, "accepted", r->stats.accepted);
   cJSON_AddStringToObject(j, "stop", completion_strstop(r->stop));
   cJSON_AddNumberToObject(j, "promptTokens", r->stats.prompt_tokens);
   cJSON_AddNumberToObject(j, "prefilledTokens", r->stats.prefilled_tokens);
@@ -74,6 +76,7 @@ static int print_result(const cli_options *o, const engine *e, const cli_result 
   cJSON_AddNumberToObject(ms, "prefill", r->stats.prefill_ms);
   cJSON_AddNumberToObject(ms, "firstToken", r->stats.first_token_ms);
   cJSON_AddNumberToObject(ms, "decode", r->stats.decode_ms);
+  cJSON_AddNumberToObject(ms, "host", r->stats.host_ms);
   cJSON_AddNumberToObject(ms, "total", r->stats.total_ms);
   return cli_print_json(j);
 }

@@ -91,7 +91,9 @@ static int generate(const cli_options *o, engine *e, const engine_tokens *prompt
                               .temperature = o->completion.temperature,
                               .top_p = o->completion.top_p,
                               .seed = o->completion.seed,
-                              .ignore_stop = true};
+                              .ignore_stop = true,
+                              .draft = o->completion.draft};
+  if (p.draft.sources == 0 && !o->completion.no_draft) engine_draft_parse("all", &p.draft);
   double start = cli_now_ms();
   int rc = engine_session_new(e, &s);
   if (rc == ENGINE_OK) rc = engine_session_sync(s, prompt->ids, prompt->n, NULL, NULL);
@@ -106,10 +108,13 @@ static int generate(const cli_options *o, engine *e, const engine_tokens *prompt
     cJSON *j = cJSON_CreateObject();
     cJSON_AddItemToObject(j, "tokens", cJSON_CreateIntArray(out.ids, out.n));
     cJSON_AddNumberToObject(j, "steps", r.steps);
+    cJSON_AddNumberToObject(j, "drafted", r.drafted);
+    cJSON_AddNumberToObject(j, "accepted", r.accepted);
     cJSON *ms = cJSON_AddObjectToObject(j, "ms");
     cJSON_AddNumberToObject(ms, "load", engine_get_info(e)->load_ms);
     cJSON_AddNumberToObject(ms, "prefill", prefill);
     cJSON_AddNumberToObject(ms, "decode", r.total_ms);
+    cJSON_AddNumberToObject(ms, "host", r.host_ms);
     rc = cli_print_json(j);
   } else {
     print_ids(out.ids, out.n);

@@ -41,6 +41,13 @@ static const char help_text[] =
     "    --random-weights SIZE:TYPE  a true shape without a file: 0.5b 1.5b 3b 7b 14b 32b, in\n"
     "                                f32 f16 bf16 q8_0 q4_0 q4_k q6_k (also for generate)\n"
     "    --quick, --json             fewer runs of each; the table as JSON\n"
+    "  fimd bench lookahead --workspace DIR\n"
+    "                                tokens a step and speed-up of every way to guess ahead, on\n"
+    "                                holes in the folder's files, with the hole's text replayed\n"
+    "    --own                       with the model's own text instead\n"
+    "    --most N                    N guesses in every step, whatever it costs here\n"
+    "    --holes N, --seed N         of each kind (default 50); which ones\n"
+    "    --quick, --json             fewer methods; the figures as JSON\n"
     "  fimd demo                     ghost text in five languages, through the daemon\n"
     "\n"
     "Model and machine (every command)\n"
@@ -59,6 +66,8 @@ static const char help_text[] =
     "  --max-lines N                 most lines shown (default 8)\n"
     "  --prompt-tokens N             budget for the prompt (default 2048)\n"
     "  --no-context                  leave out what tree-sitter finds elsewhere\n"
+    "  --draft METHOD                guess ahead: none, lookahead[:W,N,G], prompt, pool, recycle,\n"
+    "                                all (default all); it changes the speed, never the tokens\n"
     "  --temperature T, --top-p P    0 is greedy (default 0; 1)\n"
     "  --seed N                      of the sampling (default 0)\n"
     "\n"
@@ -82,10 +91,15 @@ enum {
   OPT_UNLOAD_AFTER,
   OPT_RANDOM_WEIGHTS,
   OPT_QUICK,
+  OPT_WORKSPACE,
+  OPT_HOLES,
+  OPT_OWN,
+  OPT_MOST,
   OPT_MAX_TOKENS,
   OPT_MAX_LINES,
   OPT_PROMPT_TOKENS,
   OPT_NO_CONTEXT,
+  OPT_DRAFT,
   OPT_TEMPERATURE,
   OPT_TOP_P,
   OPT_SEED,
@@ -114,10 +128,15 @@ static const struct option long_options[] = {
     {"unload-after", required_argument, NULL, OPT_UNLOAD_AFTER},
     {"random-weights", required_argument, NULL, OPT_RANDOM_WEIGHTS},
     {"quick", no_argument, NULL, OPT_QUICK},
+    {"workspace", required_argument, NULL, OPT_WORKSPACE},
+    {"holes", required_argument, NULL, OPT_HOLES},
+    {"own", no_argument, NULL, OPT_OWN},
+    {"most", required_argument, NULL, OPT_MOST},
     {"max-tokens", required_argument, NULL, OPT_MAX_TOKENS},
     {"max-lines", required_argument, NULL, OPT_MAX_LINES},
     {"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
     {"no-context", no_argument, NULL, OPT_NO_CONTEXT},
+    {"draft", required_argument, NULL, OPT_DRAFT},
     {"temperature", required_argument, NULL, OPT_TEMPERATURE},
     {"top-p", required_argument, NULL, OPT_TOP_P},
     {"seed", required_argument, NULL, OPT_SEED},
@@ -182,6 +201,16 @@ static bool parse_size(const char *name, const char *text, size_t *out) {
   return false;
 }
 
+static bool parse_draft(const char *text, completion_options *c) {
+  if (engine_draft_parse(text, &c->draft) == ENGINE_OK) {
+    c->no_draft = c->draft.sources == 0;
+    return true;
+  }
+  fprintf(stderr, "fimd: --draft: '%s' is not none, lookahead[:W,N,G], prompt, pool, recycle or all\n",
+          text);
+  return false;
+}
+
 static bool parse_minutes(const char *name, const char *text, int *ms) {
   float minutes;
   if (!parse_float(name, text, 10080, &minutes)) return false;
@@ -225,10 +254,15 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_UNLOAD_AFTER: return parse_minutes("--unload-after", value, &e->unload_after_ms);
   case OPT_RANDOM_WEIGHTS: e->random_weights = value; return true;
   case OPT_QUICK: o->quick = true; return true;
+  case OPT_WORKSPACE: o->workspace = value; return true;
+  case OPT_HOLES: return parse_int("--holes", value, 1, 100000, &o->holes);
+  case OPT_OWN: o->own = true; return true;
+  case OPT_MOST: return parse_int("--most", value, 1, 112, &o->most);
   case OPT_MAX_TOKENS: return parse_int("--max-tokens", value, 0, 4096, &c->max_tokens);
   case OPT_MAX_LINES: return parse_int("--max-lines", value, 0, 1000, &c->max_lines);
   case OPT_PROMPT_TOKENS: return parse_int("--prompt-tokens", value, 0, 1 << 20, &c->prompt_tokens);
   case OPT_NO_CONTEXT: c->no_context = true; return true;
+  case OPT_DRAFT: return parse_draft(value, c);
   case OPT_TEMPERATURE: return parse_float("--temperature", value, 100, &c->temperature);
   case OPT_TOP_P: return parse_float("--top-p", value, 1, &c->top_p);
   case OPT_SEED: return parse_seed(value, &c->seed);

@@ -1,0 +1,491 @@
+/* workspace.c - see workspace.h. */
+#include "completion/workspace.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "completion/walk.h"
+
+#define NICE 10 /* completions come first */
+#define BUCKETS 4096
+#define IMPORT_BYTES ((size_t)64 << 10) /* of a text, read for its imports */
+#define WORD_FILES 8                    /* of one name: more say nothing */
+
+typedef struct file {
+  char *path; /* owned, absolute; NULL: gone */
+  int root;   /* which folder's */
+  int64_t id; /* in the pool; 0: not there */
+  uint64_t hash; /* of its text */
+  int next_path, next_stem, next_folder; /* in their buckets; -1: none */
+} file;
+
+typedef struct task {
+  enum { TASK_WALK, TASK_READ } kind;
+  int root;
+  char *path; /* owned: of a file to read again */
+  struct task *next;
+} task;
+
+struct completion__workspace {
+  engine *engine;
+  engine_pool *pool;
+  pthread_t thread;
+  bool started;
+  atomic_bool stop;
+
+  pthread_mutex_t lock; /* guards all below */
+  pthread_cond_t wake, idle;
+  task *first, **last;
+  bool busy;
+  struct root {
+    char *path; /* owned; NULL: removed */
+    atomic_bool gone;
+  } **roots; /* [n_roots] owned, each too: the thread holds on to one */
+  int n_roots;
+  file *files; /* [n_files] owned */
+  int n_files, files_capacity;
+  int by_path[BUCKETS], by_stem[BUCKETS], by_folder[BUCKETS];
+  char **open; /* [n_open] owned paths */
+  int n_open;
+  completion_workspace_info info;
+};
+
+/* ---- names ----------------------------------------------------------------------------- */
+
+static unsigned bucket(const char *s, size_t len) {
+  uint32_t h = 2166136261u;
+  for (size_t i = 0; i < len; i++) h = (h ^ (unsigned char)s[i]) * 16777619u;
+  return (h ^ h >> 15) % BUCKETS;
+}
+
+/* "a/b/parser.test.c": the folder "b" and the stem "parser". */
+static completion__slice stem_of(const char *path) {
+  const char *name = strrchr(path, '/');
+  name = name ? name + 1 : path;
+  size_t len = strcspn(name, ".");
+  return completion__slice_of(name, len);
+}
+
+static completion__slice folder_of(const char *path) {
+  const char *end = strrchr(path, '/'), *from = end;
+  if (!end) return completion__slice_of(path, 0);
+  while (from > path && from[-1] != '/') from--;
+  return completion__slice_of(from, (size_t)(end - from));
+}
+
+static int find_file(const completion__workspace *w, const char *path) {
+  int i = w->by_path[bucket(path, strlen(path))];
+  while (i >= 0 && (!w->files[i].path || strcmp(w->files[i].path, path) != 0))
+    i = w->files[i].next_path;
+  return i;
+}
+
+static int find_open(const completion__workspace *w, const char *path) {
+  for (int i = 0; i < w->n_open; i++)
+    if (strcmp(w->open[i], path) == 0) return i;
+  return -1;
+}
+
+static void link_file(completion__workspace *w, int i) {
+  file *f = &w->files[i];
+  completion__slice stem = stem_of(f->path), folder = folder_of(f->path);
+  int *path = &w->by_path[bucket(f->path, strlen(f->path))];
+  int *by_stem = &w->by_stem[bucket(stem.s, stem.len)];
+  int *by_folder = &w->by_folder[bucket(folder.s, folder.len)];
+  f->next_path = *path;
+  f->next_stem = *by_stem;
+  f->next_folder = *by_folder;
+  *path = *by_stem = *by_folder = i;
+}
+
+/* The file's number, made where there is none; -1: out of memory. Locked. */
+static int add_file(completion__workspace *w, int root, const char *path) {
+  int i = find_file(w, path);
+  if (i >= 0) return i;
+  if (w->n_files == w->files_capacity) {
+    int capacity = w->files_capacity ? w->files_capacity * 2 : 256;
+    file *grown = realloc(w->files, (size_t)capacity * sizeof *grown);
+    if (!grown) return -1;
+    w->files = grown;
+    w->files_capacity = capacity;
+  }
+  char *copy = strdup(path);
+  if (!copy) return -1;
+  i = w->n_files++;
+  w->files[i] = (file){.path = copy, .root = root};
+  link_file(w, i);
+  return i;
+}
+
+/* ---- the thread ------------------------------------------------------------------------ */
+
+typedef struct walker {
+  completion__workspace *w;
+  int root;
+  const char *path;        /* of the root; borrowed */
+  const atomic_bool *gone; /* the root was removed */
+} walker;
+
+static uint64_t hash_of(const char *text, size_t len) {
+  uint64_t h = len;
+  for (size_t i = 0; i < len; i++) h = (h ^ (unsigned char)text[i]) * 1099511628211u;
+  return h;
+}
+
+/* Is the file in the pool as it is? Then it only shows again, unless it is open. */
+static bool is_known(completion__workspace *w, const char *path, uint64_t hash) {
+  pthread_mutex_lock(&w->lock);
+  int i = find_file(w, path);
+  bool known = i >= 0 && w->files[i].id != 0 && w->files[i].hash == hash;
+  if (known) engine_pool_hide(w->pool, w->files[i].id, find_open(w, path) >= 0);
+  pthread_mutex_unlock(&w->lock);
+  return known;
+}
+
+static int take_file(completion__workspace *w, int root, const char *path, const char *text,
+                     size_t len) {
+  engine_tokens tokens = {0};
+  int64_t id = 0;
+  uint64_t hash = hash_of(text, len);
+  if (is_known(w, path, hash)) return 0;
+  int rc = len ? engine_tokenize(w->engine, text, len, false, &tokens) : 0;
+  if (rc == 0 && tokens.n > 0) rc = engine_pool_add(w->pool, tokens.ids, tokens.n, &id);
+  engine_tokens_free(&tokens);
+  if (rc == ENGINE_ENOMEM) return COMPLETION_ENOMEM;
+  pthread_mutex_lock(&w->lock);
+  int i = add_file(w, root, path);
+  if (i >= 0) {
+    engine_pool_remove(w->pool, w->files[i].id); /* an older version */
+    w->files[i].id = id;
+    w->files[i].hash = hash;
+    engine_pool_hide(w->pool, id, find_open(w, path) >= 0);
+  } else {
+    engine_pool_remove(w->pool, id);
+  }
+  pthread_mutex_unlock(&w->lock);
+  return i >= 0 ? 0 : COMPLETION_ENOMEM;
+}
+
+static int on_file(void *user, const char *path, const char *text, size_t len) {
+  walker *at = user;
+  if (atomic_load(at->gone)) return COMPLETION_ECANCELLED;
+  size_t size = strlen(at->path) + strlen(path) + 2;
+  char *whole = malloc(size);
+  if (!whole) return COMPLETION_ENOMEM;
+  memcpy(whole, at->path, strlen(at->path));
+  whole[strlen(at->path)] = '/';
+  memcpy(whole + strlen(at->path) + 1, path, strlen(path) + 1);
+  int status = take_file(at->w, at->root, whole, text, len);
+  free(whole);
+  return status;
+}
+
+static void forget_files(completion__workspace *w, int root) {
+  for (int i = 0; i < w->n_files; i++) {
+    file *f = &w->files[i];
+    if (f->root != root || !f->path) continue;
+    engine_pool_remove(w->pool, f->id);
+    f->id = 0;
+  }
+}
+
+static void walk_root(completion__workspace *w, int number) {
+  completion__walk_counts counts = {0};
+  pthread_mutex_lock(&w->lock);
+  struct root *r = w->roots[number];
+  pthread_mutex_unlock(&w->lock);
+  walker at = {.w = w, .root = number, .path = r->path, .gone = &r->gone};
+  double start = completion__now_ms();
+  int status = completion__walk(r->path, NULL, &w->stop, on_file, &at, &counts);
+  pthread_mutex_lock(&w->lock);
+  if (atomic_load(&r->gone)) forget_files(w, number);
+  w->info.status = status == COMPLETION_ECANCELLED ? 0 : status;
+  w->info.files += counts.files;
+  w->info.bytes += counts.bytes;
+  w->info.left_out += counts.secret + counts.binary + counts.large + counts.unreadable;
+  w->info.cut = w->info.cut || counts.cut;
+  w->info.ms += completion__now_ms() - start;
+  pthread_mutex_unlock(&w->lock);
+}
+
+/* The folder a path is in, or -1. Locked. */
+static int root_of(const completion__workspace *w, const char *path) {
+  int best = -1;
+  size_t longest = 0;
+  for (int i = 0; i < w->n_roots; i++) {
+    if (atomic_load(&w->roots[i]->gone)) continue;
+    size_t n = strlen(w->roots[i]->path);
+    if (n >= longest && strncmp(path, w->roots[i]->path, n) == 0 && path[n] == '/') {
+      best = i;
+      longest = n;
+    }
+  }
+  return best;
+}
+
+static int on_one_file(void *user, const char *path, const char *text, size_t len) {
+  walker *at = user;
+  (void)path;
+  return take_file(at->w, at->root, at->path, text, len);
+}
+
+/* A file that was edited: what is on the disk now, if it may be read. */
+static void read_again(completion__workspace *w, const char *path) {
+  pthread_mutex_lock(&w->lock);
+  int root = root_of(w, path), i = find_file(w, path);
+  const char *folder = root >= 0 ? w->roots[root]->path : NULL;
+  pthread_mutex_unlock(&w->lock);
+  walker at = {.w = w, .root = root, .path = path};
+  int rc = folder ? completion__walk_file(folder, path + strlen(folder) + 1, on_one_file, &at) : 0;
+  if (rc == 1 || i < 0) return;
+  pthread_mutex_lock(&w->lock); /* it is gone, or must not be read any more */
+  engine_pool_remove(w->pool, w->files[i].id);
+  w->files[i].id = 0;
+  pthread_mutex_unlock(&w->lock);
+}
+
+static void *thread_main(void *arg) {
+  completion__workspace *w = arg;
+  setpriority(PRIO_PROCESS, 0, NICE); /* of this thread alone, on Linux */
+  pthread_mutex_lock(&w->lock);
+  while (!atomic_load(&w->stop)) {
+    task *t = w->first;
+    if (!t) {
+      w->busy = false;
+      pthread_cond_broadcast(&w->idle);
+      pthread_cond_wait(&w->wake, &w->lock);
+      continue;
+    }
+    w->first = t->next;
+    if (!w->first) w->last = &w->first;
+    pthread_mutex_unlock(&w->lock);
+    if (t->kind == TASK_WALK)
+      walk_root(w, t->root);
+    else
+      read_again(w, t->path);
+    free(t->path);
+    free(t);
+    pthread_mutex_lock(&w->lock);
+  }
+  w->busy = false;
+  pthread_cond_broadcast(&w->idle);
+  pthread_mutex_unlock(&w->lock);
+  return NULL;
+}
+
+/* ---- life ------------------------------------------------------------------------------ */
+
+completion__workspace *completion__workspace_new(engine *e, engine_pool *pool) {
+  completion__workspace *w = calloc(1, sizeof *w);
+  if (!w) return NULL;
+  w->engine = e;
+  w->pool = pool;
+  w->last = &w->first;
+  for (int i = 0; i < BUCKETS; i++) w->by_path[i] = w->by_stem[i] = w->by_folder[i] = -1;
+  pthread_mutex_init(&w->lock, NULL);
+  pthread_cond_init(&w->wake, NULL);
+  pthread_cond_init(&w->idle, NULL);
+  return w;
+}
+
+void completion__workspace_delete(completion__workspace *w) {
+  if (!w) return;
+  if (w->started) {
+    atomic_store(&w->stop, true);
+    pthread_mutex_lock(&w->lock);
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+  }
+  for (task *t = w->first, *next; t; t = next) {
+    next = t->next;
+    free(t->path);
+    free(t);
+  }
+  for (int i = 0; i < w->n_roots; i++) {
+    free(w->roots[i]->path);
+    free(w->roots[i]);
+  }
+  for (int i = 0; i < w->n_files; i++) free(w->files[i].path);
+  for (int i = 0; i < w->n_open; i++) free(w->open[i]);
+  free(w->roots);
+  free(w->files);
+  free(w->open);
+  pthread_cond_destroy(&w->idle);
+  pthread_cond_destroy(&w->wake);
+  pthread_mutex_destroy(&w->lock);
+  free(w);
+}
+
+/* ---- tasks ----------------------------------------------------------------------------- */
+
+/* Takes path over. Locked. */
+static int post(completion__workspace *w, int kind, int root, char *path) {
+  task *t = calloc(1, sizeof *t);
+  if (t && !w->started) w->started = pthread_create(&w->thread, NULL, thread_main, w) == 0;
+  if (!t || !w->started) {
+    free(t);
+    free(path);
+    return COMPLETION_ENOMEM;
+  }
+  t->kind = kind;
+  t->root = root;
+  t->path = path;
+  *w->last = t;
+  w->last = &t->next;
+  w->busy = true;
+  pthread_cond_signal(&w->wake);
+  return 0;
+}
+
+int completion__workspace_add(completion__workspace *w, const char *path) {
+  pthread_mutex_lock(&w->lock);
+  struct root *r = calloc(1, sizeof *r);
+  struct root **grown = realloc(w->roots, ((size_t)w->n_roots + 1) * sizeof *grown);
+  if (grown) w->roots = grown;
+  if (r) r->path = strdup(path);
+  int status = r && grown && r->path ? 0 : COMPLETION_ENOMEM;
+  if (!status) {
+    w->roots[w->n_roots++] = r;
+    status = post(w, TASK_WALK, w->n_roots - 1, NULL);
+  } else if (r) {
+    free(r->path);
+    free(r);
+  }
+  pthread_mutex_unlock(&w->lock);
+  return status;
+}
+
+void completion__workspace_remove(completion__workspace *w, const char *path) {
+  pthread_mutex_lock(&w->lock);
+  for (int i = 0; i < w->n_roots; i++) {
+    if (atomic_load(&w->roots[i]->gone) || strcmp(w->roots[i]->path, path) != 0) continue;
+    atomic_store(&w->roots[i]->gone, true);
+    forget_files(w, i);
+  }
+  pthread_mutex_unlock(&w->lock);
+}
+
+void completion__workspace_opened(completion__workspace *w, const char *path) {
+  pthread_mutex_lock(&w->lock);
+  int i = find_file(w, path);
+  if (i >= 0) engine_pool_hide(w->pool, w->files[i].id, true);
+  char **grown = realloc(w->open, ((size_t)w->n_open + 1) * sizeof *grown);
+  if (grown) {
+    w->open = grown;
+    w->open[w->n_open] = strdup(path);
+    w->n_open += w->open[w->n_open] != NULL;
+  }
+  pthread_mutex_unlock(&w->lock);
+}
+
+void completion__workspace_closed(completion__workspace *w, const char *path) {
+  pthread_mutex_lock(&w->lock);
+  int i = find_open(w, path);
+  if (i >= 0) {
+    char *copy = w->open[i];
+    w->open[i] = w->open[--w->n_open];
+    if (root_of(w, path) >= 0)
+      post(w, TASK_READ, -1, copy);
+    else
+      free(copy);
+  }
+  pthread_mutex_unlock(&w->lock);
+}
+
+void completion__workspace_wait(completion__workspace *w) {
+  pthread_mutex_lock(&w->lock);
+  while (w->busy) pthread_cond_wait(&w->idle, &w->lock);
+  pthread_mutex_unlock(&w->lock);
+}
+
+completion_workspace_info completion__workspace_get_info(completion__workspace *w) {
+  pthread_mutex_lock(&w->lock);
+  completion_workspace_info info = w->info;
+  info.busy = w->busy;
+  pthread_mutex_unlock(&w->lock);
+  return info;
+}
+
+int completion__workspace_each(completion__workspace *w,
+                               int (*each)(void *user, const char *path), void *user) {
+  int status = 0;
+  pthread_mutex_lock(&w->lock);
+  for (int i = 0; i < w->n_files && status == 0; i++)
+    if (w->files[i].id != 0) status = each(user, w->files[i].path);
+  pthread_mutex_unlock(&w->lock);
+  return status;
+}
+
+/* ---- imports --------------------------------------------------------------------------- */
+
+static bool is_import(completion__slice line) {
+  static const char *const starts[] = {"#include", "import ", "from ",     "use ",   "pub use ",
+                                       "mod ",     "pub mod ", "export ",  "require", "\"",
+                                       "extern crate "};
+  for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+    if (completion__slice_starts(line, completion__slice_of(starts[i], strlen(starts[i]))))
+      return true;
+  completion__slice require = {"require(", 8};
+  return completion__slice_find(line, 0, require) < line.len;
+}
+
+static bool is_name(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '-';
+}
+
+typedef struct imports {
+  const char *own;
+  int64_t *ids;
+  int n, max;
+} imports;
+
+static void add_import(imports *all, const file *f) {
+  if (!f->path || f->id == 0 || strcmp(f->path, all->own) == 0) return;
+  for (int i = 0; i < all->n; i++)
+    if (all->ids[i] == f->id) return;
+  if (all->n < all->max) all->ids[all->n++] = f->id;
+}
+
+/* Files called so, then files of a folder called so; where there are many, none. */
+static void add_named(const completion__workspace *w, completion__slice name, imports *all) {
+  for (int pass = 0; pass < 2; pass++) {
+    int found[WORD_FILES], n = 0;
+    unsigned b = bucket(name.s, name.len);
+    for (int i = pass ? w->by_folder[b] : w->by_stem[b]; i >= 0;
+         i = pass ? w->files[i].next_folder : w->files[i].next_stem) {
+      const char *path = w->files[i].path;
+      if (!completion__slice_equal(pass ? folder_of(path) : stem_of(path), name)) continue;
+      if (n == WORD_FILES) {
+        n = 0;
+        break;
+      }
+      found[n++] = i;
+    }
+    for (int i = 0; i < n; i++) add_import(all, &w->files[found[i]]);
+  }
+}
+
+int completion__workspace_imports(completion__workspace *w, completion__slice text,
+                                  const char *own, int64_t *ids, int max) {
+  imports all = {.own = own, .ids = ids, .max = max};
+  completion__slice head = completion__slice_cut(text, 0, IMPORT_BYTES);
+  pthread_mutex_lock(&w->lock);
+  for (size_t at = 0; at < head.len && all.n < max;) {
+    size_t end = completion__line_end(head, at);
+    completion__slice line = completion__slice_trim(completion__slice_cut(head, at, end));
+    at = end + 1;
+    if (!is_import(line)) continue;
+    for (size_t i = 0; i < line.len;) {
+      size_t from = i;
+      while (i < line.len && is_name(line.s[i])) i++;
+      if (i - from >= 2) add_named(w, completion__slice_cut(line, from, i), &all);
+      if (i == from) i++;
+    }
+  }
+  pthread_mutex_unlock(&w->lock);
+  return all.n;
+}

@@ -1,0 +1,41 @@
+/* workspace.h - the workspace's files in the n-gram pool: walked, read and tokenized by one
+ * background thread, which begins with the first folder.
+ *
+ * All functions may be called from any thread. */
+#ifndef FIMD_COMPLETION_WORKSPACE_H
+#define FIMD_COMPLETION_WORKSPACE_H
+
+#include "completion/completion.h"
+#include "completion/text.h"
+
+typedef struct completion__workspace completion__workspace;
+
+/* Engine and pool are borrowed until delete. NULL: out of memory. */
+completion__workspace *completion__workspace_new(engine *e, engine_pool *pool);
+/* Stops the thread. NULL is a no-op. */
+void completion__workspace_delete(completion__workspace *w);
+
+/* Folders, as absolute paths without a closing '/'. 0 or COMPLETION_ENOMEM. */
+int completion__workspace_add(completion__workspace *w, const char *root);
+/* Its files leave the pool. */
+void completion__workspace_remove(completion__workspace *w, const char *root);
+
+/* The file is open in an editor, whose text counts; or it is not any more, and what is on the disk
+ * now is read again. */
+void completion__workspace_opened(completion__workspace *w, const char *path);
+void completion__workspace_closed(completion__workspace *w, const char *path);
+
+/* The pool's ids of the files that a text names in its import lines, at most max. `own` is the
+ * text's own path, which is left out. */
+int completion__workspace_imports(completion__workspace *w, completion__slice text,
+                                  const char *own, int64_t *ids, int max);
+
+/* Calls on_file for each file in the pool, under the lock, until it returns non-zero: that then. */
+int completion__workspace_each(completion__workspace *w,
+                               int (*on_file)(void *user, const char *path), void *user);
+
+/* Returns when all folders have been walked. */
+void completion__workspace_wait(completion__workspace *w);
+completion_workspace_info completion__workspace_get_info(completion__workspace *w);
+
+#endif

@@ -1,0 +1,85 @@
+/* cost.c - timing steps. */
+#include "engine/cost.h"
+
+#include "engine/internal.h"
+
+#define GPU_BUDGET_MS 150.0 /* the first step of a size is recorded there */
+#define CPU_BUDGET_MS 60.0
+#define RUNS 3
+#define BLEND 0.1f /* of a new measurement */
+#define SLOPE 0.15f /* of a step's time for each further row, where nothing larger was measured */
+
+static const int sizes[] = {1, 4, 8, 16, 32, 48, 64, 96, 128};
+enum { N_SIZES = sizeof sizes / sizeof *sizes };
+
+static int time_step(engine_session *s, int rows, double *ms) {
+  int32_t ids[COST_ROWS_MAX], out[COST_ROWS_MAX];
+  for (int i = 0; i < rows; i++) {
+    ids[i] = (i * 61 + 7) % s->engine->info[0].vocab;
+    s->pos[i] = s->n_cached + i;
+    out[i] = i;
+  }
+  kernels_batch batch = {.n = rows, .ids = ids, .pos = s->pos, .kv_len = s->n_cached,
+                         .n_out = rows, .out = out, .top_k = 1};
+  double start = engine__now_ms();
+  int rc = engine__device_step(s->engine, s->cache, &batch, NULL);
+  *ms = engine__now_ms() - start;
+  if (rc != ENGINE_OK) s->n = s->n_cached = 0;
+  return rc;
+}
+
+/* Lines between the sizes that were measured; a guess beyond them. */
+static void fill(cost_curve *c, const double *measured, int n) {
+  for (int i = 0; i + 1 < n; i++)
+    for (int rows = sizes[i]; rows <= sizes[i + 1]; rows++) {
+      double part = (double)(rows - sizes[i]) / (sizes[i + 1] - sizes[i]);
+      c->ms[rows] = (float)(measured[i] + part * (measured[i + 1] - measured[i]));
+    }
+  int last = sizes[n - 1];
+  double slope = n == 1 ? SLOPE * measured[0]
+                        : (measured[n - 1] - measured[n - 2]) / (last - sizes[n - 2]);
+  if (slope < 0) slope = 0;
+  for (int rows = last; rows <= COST_ROWS_MAX; rows++)
+    c->ms[rows] = (float)(measured[n - 1] + slope * (rows - last));
+  for (int rows = 2; rows <= COST_ROWS_MAX; rows++) /* noise aside, more rows take no less */
+    if (c->ms[rows] < c->ms[rows - 1]) c->ms[rows] = c->ms[rows - 1];
+}
+
+int cost_measure(engine_session *s) {
+  engine *e = s->engine;
+  cost_curve *c = &e->cost;
+  if (c->load == atomic_load(&e->loads)) return ENGINE_OK;
+  double measured[N_SIZES], start = engine__now_ms();
+  double budget = e->info[0].device_total > 0 ? GPU_BUDGET_MS : CPU_BUDGET_MS;
+  int most = kernels_exact_rows(e->kernels), n = 0;
+  if (most > e->options.max_out) most = e->options.max_out;
+  if (most > s->context - s->n_cached) most = s->context - s->n_cached;
+  for (; n < N_SIZES && sizes[n] <= most && sizes[n] <= COST_ROWS_MAX; n++) {
+    double spent = engine__now_ms() - start;
+    if (n > 0 && spent + measured[n - 1] * 2 > budget) break;
+    for (int run = 0; run < RUNS; run++) {
+      double ms;
+      int rc = time_step(s, sizes[n], &ms);
+      if (rc != ENGINE_OK) return rc;
+      if (run == 0 || ms < measured[n]) measured[n] = ms;
+      if (engine__now_ms() - start > budget) break;
+    }
+  }
+  if (n == 0) return ENGINE_OK; /* the cache is full: another time */
+  fill(c, measured, n);
+  c->load = atomic_load(&e->loads);
+  return ENGINE_OK;
+}
+
+void cost_seen(cost_curve *c, int rows, double ms) {
+  if (c->load == 0 || rows < 1 || rows > COST_ROWS_MAX) return;
+  float ratio = (float)ms / c->ms[rows];
+  if (ratio > 4) ratio = 4; /* the machine had something else to do */
+  float change = c->ms[rows] * (ratio - 1) * BLEND;
+  /* Its neighbours are corrected with it, the less the further off. */
+  for (int i = 1; i <= COST_ROWS_MAX; i++) {
+    int far = i > rows ? i - rows : rows - i;
+    int reach = 1 + rows / 4;
+    if (far < reach) c->ms[i] += change * (float)(reach - far) / (float)reach;
+  }
+}

@@ -1,0 +1,507 @@
+/* draft.c - votes, their weights, and the tree that is built of them. */
+#include "engine/draft.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+#ifndef CURSORS
+#define CURSORS 40
+#endif
+#ifndef REFRESH
+#define REFRESH 6
+#endif
+#define REFRESH_CHANCE 0.01f /* if it is likely enough to be worth that */
+#ifndef HOPS
+#define HOPS 24
+#endif
+#define LENGTHS 8           /* classes of agreement: 1, 2, 3, 4, 5-6, 7-9, 10-14, 15 and more */
+#define COUNTS 3            /* votes: 1, 2-3, more */
+#define KINDS (ENGINE_SOURCES * LENGTHS * COUNTS * 2)
+#define GROUPS 40           /* kinds that one node may meet */
+#define TOKENS 64           /* different tokens that are voted for at one node */
+#define HEAP (DRAFT_NODES_MAX * TOKENS)
+#ifndef RATE
+#define RATE 0.05f          /* of learning */
+#endif
+#define UNSEEN 1e-4f        /* share of a token that nobody voted for in the weight of "none" */
+#define BIG 6.0f            /* weights stay within exp(-BIG)..exp(BIG) */
+
+static const int session_levels[] = {1, 2, 4};
+enum { N_SESSION_LEVELS = 3 };
+
+typedef struct cursor {
+  const int32_t *next; /* where it votes from; in an index, so only while the pool is locked */
+  int32_t id;          /* what it votes for: stays */
+  uint8_t source, length, left; /* left: tokens before its end, where that is no border */
+} cursor;
+
+typedef struct group {
+  short kind;  /* with count and unanimity, once both are known */
+  uint8_t source, length, votes;
+  bool agreed;
+  int32_t token; /* the first one voted for */
+  float weight;
+} group;
+
+/* What is known at a node: the votes, as it was built. */
+typedef struct view {
+  cursor cursors[CURSORS];
+  int n_cursors;
+  int32_t before, last;
+} view;
+
+typedef struct candidate {
+  float chance;
+  int parent;
+  int32_t id;
+} candidate;
+
+struct drafter {
+  const engine *engine;
+  ngrams session; /* of the tokens, one place each, after the border at 0 */
+  int n_text;
+  int32_t *text; /* [text_capacity] owned: the tokens */
+  int text_capacity;
+  int32_t context[2 * DRAFT_CONTEXT]; /* its last n_context are what leads to the cursor */
+  int n_context;
+  recycle recycled;
+  float log_weight[KINDS];
+
+  /* Of the last tree. */
+  draft_terms terms;
+  draft_tree tree;
+  view *views; /* [1 + DRAFT_NODES_MAX] owned: the root's, and each node's */
+  candidate *heap; /* [HEAP] owned */
+  int n_heap;
+};
+
+/* ---- life ------------------------------------------------------------------------------ */
+
+static int length_class(int length) {
+  static const uint8_t of[] = {0, 0, 1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 6};
+  return length >= 15 ? LENGTHS - 1 : of[length];
+}
+
+static int count_class(int votes) { return votes >= 4 ? 2 : votes >= 2 ? 1 : 0; }
+
+static int kind_of(int source, int length, int votes, bool agreed) {
+  return ((source * LENGTHS + length) * COUNTS + count_class(votes)) * 2 + agreed;
+}
+
+static void default_weights(drafter *d) {
+  static const float trust[ENGINE_SOURCES] = {0.3f, 0.5f, 0.0f, 0.3f, -0.3f, 0.3f, 0.5f, 0.0f};
+  for (int s = 0; s < ENGINE_SOURCES; s++)
+    for (int l = 0; l < LENGTHS; l++)
+      for (int c = 0; c < COUNTS; c++)
+        for (int a = 0; a < 2; a++)
+          d->log_weight[((s * LENGTHS + l) * COUNTS + c) * 2 + a] =
+              trust[s] + 0.7f * (float)l - 1.0f + (a ? 0.3f : 0.0f) + 0.2f * (float)c;
+}
+
+int drafter_new(drafter **out, const engine *e) {
+  *out = NULL;
+  drafter *d = calloc(1, sizeof *d);
+  if (d == NULL) return ENGINE_ENOMEM;
+  d->engine = e;
+  d->views = malloc((1 + DRAFT_NODES_MAX) * sizeof *d->views);
+  d->heap = malloc(HEAP * sizeof *d->heap);
+  int rc = d->views == NULL || d->heap == NULL ? ENGINE_ENOMEM : ENGINE_OK;
+  if (rc == ENGINE_OK) rc = ngrams_init(&d->session, session_levels, N_SESSION_LEVELS);
+  if (rc == ENGINE_OK) rc = recycle_init(&d->recycled, engine_get_info(e)->vocab);
+  if (rc != ENGINE_OK) {
+    drafter_delete(d);
+    return rc;
+  }
+  default_weights(d);
+  *out = d;
+  return ENGINE_OK;
+}
+
+void drafter_delete(drafter *d) {
+  if (d == NULL) return;
+  ngrams_free(&d->session);
+  recycle_free(&d->recycled);
+  free(d->text);
+  free(d->views);
+  free(d->heap);
+  free(d);
+}
+
+/* ---- the text -------------------------------------------------------------------------- */
+
+static int32_t indexed(const drafter *d, int32_t id) {
+  return engine_token_is_special(d->engine, id) ? NGRAMS_BORDER : id;
+}
+
+static int reserve_text(drafter *d, int n) {
+  int rc = ngrams_reserve(&d->session, (uint32_t)n + 64);
+  if (rc != ENGINE_OK || n <= d->text_capacity) return rc;
+  int capacity = n + n / 2 + 256;
+  int32_t *grown = realloc(d->text, (size_t)capacity * sizeof *grown);
+  if (grown == NULL) return ENGINE_ENOMEM;
+  d->text = grown;
+  d->text_capacity = capacity;
+  return ENGINE_OK;
+}
+
+static void add_context(drafter *d, const int32_t *ids, int n) {
+  for (int i = n > DRAFT_CONTEXT ? n - DRAFT_CONTEXT : 0; i < n; i++) {
+    if (d->n_context == 2 * DRAFT_CONTEXT) {
+      memmove(d->context, d->context + DRAFT_CONTEXT, DRAFT_CONTEXT * sizeof *d->context);
+      d->n_context = DRAFT_CONTEXT;
+    }
+    d->context[d->n_context++] = indexed(d, ids[i]);
+  }
+}
+
+/* What leads to the cursor: the prefix, and what was written after <|fim_middle|>. */
+static void find_context(drafter *d, const int32_t *tokens, int n) {
+  const engine_special *s = &engine_get_info(d->engine)->special;
+  int middle = n - 1, suffix, from = 0;
+  d->n_context = 0;
+  while (s->fim_middle >= 0 && middle >= 0 && tokens[middle] != s->fim_middle) middle--;
+  if (s->fim_middle < 0 || middle < 0) {
+    add_context(d, tokens, n);
+    return;
+  }
+  for (suffix = middle; suffix > 0 && tokens[suffix] != s->fim_suffix;) suffix--;
+  for (from = suffix; from > 0 && tokens[from - 1] != s->fim_prefix;) from--;
+  add_context(d, tokens + from, suffix - from);
+  add_context(d, tokens + middle + 1, n - middle - 1);
+}
+
+int drafter_begin(drafter *d, const int32_t *tokens, int n) {
+  int same = 0, rc = reserve_text(d, n);
+  if (rc != ENGINE_OK) return rc;
+  while (same < n && same < d->n_text && d->text[same] == tokens[same]) same++;
+  ngrams_truncate(&d->session, 1 + (uint32_t)same);
+  for (int i = same; i < n; i++) ngrams_push(&d->session, indexed(d, tokens[i]));
+  memcpy(d->text + same, tokens + same, (size_t)(n - same) * sizeof *tokens);
+  d->n_text = n;
+  find_context(d, tokens, n);
+  d->tree.n = 0;
+  return ENGINE_OK;
+}
+
+int drafter_push(drafter *d, const int32_t *ids, int n) {
+  int rc = reserve_text(d, d->n_text + n);
+  if (rc != ENGINE_OK) return rc;
+  for (int i = 0; i < n; i++) ngrams_push(&d->session, indexed(d, ids[i]));
+  memcpy(d->text + d->n_text, ids, (size_t)n * sizeof *ids);
+  d->n_text += n;
+  add_context(d, ids, n);
+  return ENGINE_OK;
+}
+
+int32_t drafter_before(const drafter *d) {
+  return d->n_context > 1 ? d->context[d->n_context - 2] : -1;
+}
+
+/* ---- votes ----------------------------------------------------------------------------- */
+
+static bool uses(const drafter *d, engine_source source) {
+  return (d->terms.sources & DRAFT_BIT(source)) != 0;
+}
+
+static void add_cursor(view *v, const int32_t *next, engine_source source, int length, int left) {
+  if (v->n_cursors == CURSORS) return;
+  for (int i = 0; i < v->n_cursors; i++)
+    if (v->cursors[i].next == next) return;
+  v->cursors[v->n_cursors++] = (cursor){next, *next, (uint8_t)source, (uint8_t)length,
+                                        (uint8_t)left};
+}
+
+static void look_in_index(drafter *d, const pool_index *x, const int32_t *context, int n,
+                          int least, int max, view *v) {
+  ngrams_match found[CURSORS];
+  int count = ngrams_find(&x->grams, context, n, least, HOPS, found, max);
+  for (int i = 0; i < count; i++) {
+    engine_source source = pool__source(d->terms.pool, x, found[i].place);
+    if (source == ENGINE_SOURCES || !uses(d, source)) continue;
+    add_cursor(v, x->grams.tokens + found[i].place, source, found[i].length, 0);
+  }
+}
+
+static void look_in_session(drafter *d, const int32_t *context, int n, int least, view *v) {
+  ngrams_match found[CURSORS];
+  int count = ngrams_find(&d->session, context, n, least, HOPS, found, CURSORS / 2);
+  for (int i = 0; i < count; i++)
+    add_cursor(v, d->session.tokens + found[i].place, ENGINE_SOURCE_PROMPT, found[i].length, 0);
+}
+
+static void look_in_window(drafter *d, int32_t last, view *v) {
+  const int32_t *guesses;
+  int length = d->terms.guess_length;
+  int count = lookahead_guesses(d->terms.window, last, &guesses);
+  for (int i = 0; i < count; i++) add_cursor(v, guesses + i * length, ENGINE_SOURCE_WINDOW, 1, length);
+}
+
+/* Fills a node's places by its context[n]. */
+static void look_up(drafter *d, const int32_t *context, int n, bool root, view *v) {
+  const engine_pool *p = d->terms.pool;
+  unsigned live = DRAFT_BIT(ENGINE_SOURCE_ACCEPTED) | DRAFT_BIT(ENGINE_SOURCE_FILE) | DRAFT_BIT(ENGINE_SOURCE_OPEN);
+  unsigned files = DRAFT_BIT(ENGINE_SOURCE_IMPORTED) | DRAFT_BIT(ENGINE_SOURCE_WORKSPACE);
+  if (root && d->terms.window != NULL && uses(d, ENGINE_SOURCE_WINDOW))
+    look_in_window(d, context[n - 1], v);
+  if (uses(d, ENGINE_SOURCE_PROMPT)) look_in_session(d, context, n, 1, v);
+  if (p != NULL && (d->terms.sources & live))
+    look_in_index(d, &p->live, context, n, 1, CURSORS / 2, v);
+  if (p != NULL && (d->terms.sources & files))
+    look_in_index(d, &p->workspace, context, n, 1, CURSORS, v);
+}
+
+/* The parent's places that voted for the node's token, one further. */
+static void follow(const view *from, int32_t id, view *v) {
+  v->n_cursors = 0;
+  for (int i = 0; i < from->n_cursors; i++) {
+    const cursor *c = &from->cursors[i];
+    if (c->id != id) continue;
+    if (c->source == ENGINE_SOURCE_WINDOW && c->left <= 1) continue;
+    int length = c->length < NGRAMS_MATCH_MAX ? c->length + 1 : c->length;
+    v->cursors[v->n_cursors++] = (cursor){c->next + 1, c->next[1], c->source,
+                                          (uint8_t)length,
+                                          (uint8_t)(c->left > 0 ? c->left - 1 : 0)};
+  }
+}
+
+/* Groups of equal kinds, from the view's cursors. of[i]: the group of cursor i, or -1. */
+static int make_groups(const drafter *d, const view *v, group *groups, short *of) {
+  int n = 0;
+  for (int i = 0; i < v->n_cursors; i++) {
+    const cursor *c = &v->cursors[i];
+    int length = length_class(c->length), g = 0;
+    of[i] = -1;
+    if (c->id == NGRAMS_BORDER) continue;
+    while (g < n && (groups[g].source != c->source || groups[g].length != length)) g++;
+    if (g == GROUPS) continue;
+    if (g == n) {
+      groups[n++] = (group){.source = c->source, .length = (uint8_t)length, .agreed = true,
+                            .token = c->id};
+    }
+    groups[g].votes++;
+    groups[g].agreed = groups[g].agreed && groups[g].token == c->id;
+    of[i] = (short)g;
+  }
+  for (int g = 0; g < n; g++) {
+    groups[g].kind = (short)kind_of(groups[g].source, groups[g].length, groups[g].votes,
+                                    groups[g].agreed);
+    groups[g].weight = expf(d->log_weight[groups[g].kind]);
+  }
+  return n;
+}
+
+/* The recycled predictions of a node, as two more kinds; NULL where there are none. */
+typedef struct predictions {
+  const recycle_entry *entry[2];
+  short kind[2];
+  float weight[2];
+} predictions;
+
+static predictions predict(const drafter *d, const view *v) {
+  predictions p = {0};
+  if (!uses(d, ENGINE_SOURCE_RECYCLED)) return p;
+  p.entry[0] = recycle_after(&d->recycled, v->last);
+  p.entry[1] = recycle_after_two(&d->recycled, v->before, v->last);
+  for (int i = 0; i < 2; i++) {
+    if (p.entry[i] == NULL) continue;
+    float top = p.entry[i]->share[0]; /* how sure the model was */
+    p.kind[i] = (short)kind_of(ENGINE_SOURCE_RECYCLED, i * 4 + (top > 0.9f ? 3 : top > 0.6f ? 2 : top > 0.3f),
+                               1, false);
+    p.weight[i] = expf(d->log_weight[p.kind[i]]);
+  }
+  return p;
+}
+
+/* ---- the tree -------------------------------------------------------------------------- */
+
+static void heap_add(drafter *d, candidate c) {
+  if (d->n_heap == HEAP) return;
+  int i = d->n_heap++;
+  while (i > 0 && d->heap[(i - 1) / 2].chance < c.chance) {
+    d->heap[i] = d->heap[(i - 1) / 2];
+    i = (i - 1) / 2;
+  }
+  d->heap[i] = c;
+}
+
+static candidate heap_take(drafter *d) {
+  candidate top = d->heap[0], last = d->heap[--d->n_heap];
+  int i = 0;
+  for (;;) {
+    int child = 2 * i + 1;
+    if (child >= d->n_heap) break;
+    if (child + 1 < d->n_heap && d->heap[child + 1].chance > d->heap[child].chance) child++;
+    if (d->heap[child].chance <= last.chance) break;
+    d->heap[i] = d->heap[child];
+    i = child;
+  }
+  d->heap[i] = last;
+  return top;
+}
+
+typedef struct ballot {
+  int32_t ids[TOKENS];
+  float weight[TOKENS];
+  int n;
+} ballot;
+
+static void vote(ballot *b, int32_t id, float weight) {
+  int i = 0;
+  while (i < b->n && b->ids[i] != id) i++;
+  if (i == TOKENS) return;
+  if (i == b->n) {
+    b->ids[b->n] = id;
+    b->weight[b->n++] = 0;
+  }
+  b->weight[i] += weight;
+}
+
+/* Puts what may follow a node on the heap. */
+static void expand(drafter *d, int node, float chance) {
+  const view *v = &d->views[1 + node];
+  group groups[GROUPS];
+  short of[CURSORS];
+  ballot b = {.n = 0};
+  int n = make_groups(d, v, groups, of);
+  predictions p = predict(d, v);
+  float all = 1;
+  for (int g = 0; g < n; g++) all += groups[g].weight;
+  for (int i = 0; i < v->n_cursors; i++)
+    if (of[i] >= 0) vote(&b, v->cursors[i].id, groups[of[i]].weight / groups[of[i]].votes);
+  for (int k = 0; k < 2; k++) {
+    if (p.entry[k] == NULL) continue;
+    all += p.weight[k];
+    for (int i = 0; i < RECYCLE_WIDTH && p.entry[k]->ids[i] >= 0; i++)
+      vote(&b, p.entry[k]->ids[i], p.weight[k] * p.entry[k]->share[i]);
+  }
+  for (int i = 0; i < b.n; i++) {
+    float c = chance * b.weight[i] / all;
+    if (c >= d->terms.floor && !engine_token_is_special(d->engine, b.ids[i]))
+      heap_add(d, (candidate){c, node, b.ids[i]});
+  }
+}
+
+/* Adds the candidate as the tree's next node, and what may follow it to the heap. */
+static void add_node(drafter *d, const candidate *c) {
+  draft_tree *t = &d->tree;
+  int node = t->n++;
+  t->ids[node] = c->id;
+  t->parent[node] = c->parent;
+  t->depth[node] = c->parent == DRAFT_ROOT ? 1 : t->depth[c->parent] + 1;
+  t->chance[node] = c->chance;
+  const view *from = &d->views[1 + c->parent];
+  view *v = &d->views[1 + node];
+  follow(from, c->id, v);
+  v->before = from->last;
+  v->last = c->id;
+  if (v->n_cursors < REFRESH && c->chance >= REFRESH_CHANCE) {
+    int32_t context[DRAFT_CONTEXT];
+    int n = 0;
+    for (int at = node; at != DRAFT_ROOT && n < DRAFT_CONTEXT; at = t->parent[at])
+      context[DRAFT_CONTEXT - ++n] = t->ids[at];
+    for (int i = d->n_context - 1; i >= 0 && n < DRAFT_CONTEXT; i--)
+      context[DRAFT_CONTEXT - ++n] = d->context[i];
+    look_up(d, context + DRAFT_CONTEXT - n, n, false, v);
+  }
+  if (t->depth[node] < d->terms.depth) expand(d, node, c->chance);
+}
+
+/* How many of the nodes bring the most tokens per millisecond. */
+static int best_size(const draft_tree *t, const float *cost) {
+  double expected = 1, best = cost[0] > 0 ? 1 / cost[0] : 0;
+  int size = 0;
+  for (int n = 1; n <= t->n; n++) {
+    expected += t->chance[n - 1];
+    if (expected / cost[n] > best) {
+      best = expected / cost[n];
+      size = n;
+    }
+  }
+  return size;
+}
+
+void drafter_build(drafter *d, const draft_terms *terms, draft_tree *out) {
+  d->terms = *terms;
+  d->tree.n = 0;
+  d->n_heap = 0;
+  if (terms->most > 0 && terms->depth > 0 && d->n_context > 0) {
+    if (terms->pool != NULL) pool__lock(terms->pool);
+    view *root = &d->views[0];
+    root->n_cursors = 0;
+    root->last = d->context[d->n_context - 1];
+    root->before = drafter_before(d);
+    look_up(d, d->context, d->n_context, true, root);
+    expand(d, DRAFT_ROOT, 1);
+    while (d->tree.n < terms->most && d->n_heap > 0) {
+      candidate c = heap_take(d);
+      add_node(d, &c);
+    }
+    if (terms->cost != NULL) d->tree.n = best_size(&d->tree, terms->cost);
+    if (terms->pool != NULL) pool__unlock(terms->pool);
+  }
+  *out = d->tree;
+}
+
+/* ---- learning -------------------------------------------------------------------------- */
+
+/* One step up the gradient of log(chance of id) in the logarithms of the weights. */
+static void learn_at(drafter *d, const view *v, int32_t id) {
+  group groups[GROUPS];
+  short of[CURSORS];
+  float share[GROUPS] = {0}, all = 1, mine = UNSEEN;
+  int n = make_groups(d, v, groups, of);
+  predictions p = predict(d, v);
+  for (int i = 0; i < v->n_cursors; i++)
+    if (of[i] >= 0 && v->cursors[i].id == id) share[of[i]] += 1.0f / groups[of[i]].votes;
+  for (int g = 0; g < n; g++) {
+    all += groups[g].weight;
+    mine += groups[g].weight * share[g];
+  }
+  float guessed[2] = {0};
+  for (int k = 0; k < 2; k++) {
+    if (p.entry[k] == NULL) continue;
+    for (int i = 0; i < RECYCLE_WIDTH && p.entry[k]->ids[i] >= 0; i++)
+      if (p.entry[k]->ids[i] == id) guessed[k] = p.entry[k]->share[i];
+    all += p.weight[k];
+    mine += p.weight[k] * guessed[k];
+  }
+  for (int g = 0; g < n + 2; g++) {
+    bool recycled = g >= n;
+    if (recycled && p.entry[g - n] == NULL) continue;
+    int kind = recycled ? p.kind[g - n] : groups[g].kind;
+    float weight = recycled ? p.weight[g - n] : groups[g].weight;
+    float s = recycled ? guessed[g - n] : share[g];
+    float w = d->log_weight[kind] + RATE * (weight * s / mine - weight / all);
+    d->log_weight[kind] = w > BIG ? BIG : w < -BIG ? -BIG : w;
+  }
+}
+
+void drafter_learn(drafter *d, const int32_t *tokens, const int *path, int n) {
+  if (d->n_context == 0 || d->terms.most == 0) return;
+  for (int i = 0; i < n; i++) {
+    int node = i == 0 ? DRAFT_ROOT : path[i - 1];
+    learn_at(d, &d->views[1 + node], tokens[i]);
+  }
+}
+
+void drafter_saw(drafter *d, int32_t before, int32_t last, const int32_t *ids,
+                 const float *logits, int n) {
+  recycle_learn(&d->recycled, before, last, ids, logits, n);
+}
+
+void drafter_print_weights(const drafter *d, void (*line)(void *user, const char *text),
+                           void *user) {
+  for (int s = 0; s < ENGINE_SOURCES; s++)
+    for (int l = 0; l < LENGTHS; l++) {
+      char text[160];
+      int at = 0;
+      for (int k = 0; k < COUNTS * 2; k++)
+        at += snprintf(text + at, sizeof text - (size_t)at, "%.2ff, ",
+                       (double)d->log_weight[(s * LENGTHS + l) * COUNTS * 2 + k]);
+      line(user, text);
+    }
+}

@@ -1,0 +1,76 @@
+/* ngrams.h - where a sequence of tokens has stood before, most recent places first. Private to
+ * engine/.
+ *
+ * Texts are laid one behind the other in one array of tokens, NGRAMS_BORDER between them. A
+ * place is an index into it: what stands there is what once followed the tokens before it. For
+ * a few context lengths (levels) the places with equal contexts are chained, newest first, as
+ * Lempel-Ziv compressors chain them; a look-up walks the chains, longest level first, and
+ * measures how far each place really agrees. Nothing is counted in advance: counts are what a
+ * look-up finds. Text is taken out by writing borders over it.
+ *
+ * Memory: 4 bytes a token, and 4 + at most 4 for each level. */
+#ifndef FIMD_ENGINE_NGRAMS_H
+#define FIMD_ENGINE_NGRAMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NGRAMS_BORDER (-1)
+#define NGRAMS_LEVELS_MAX 4
+#define NGRAMS_MATCH_MAX 20 /* tokens of context that are compared */
+#define NGRAMS_PLACES_MAX ((uint32_t)1 << 30)
+
+typedef struct ngrams {
+  int32_t *tokens; /* [capacity] owned; the first is a border, and the one behind the last */
+  uint32_t n, capacity;
+  int levels[NGRAMS_LEVELS_MAX]; /* [n_levels] context lengths, ascending */
+  int n_levels;
+  uint32_t *previous[NGRAMS_LEVELS_MAX]; /* [capacity] owned: the next older place; 0: none */
+  uint32_t *heads[NGRAMS_LEVELS_MAX];    /* [1 << bits] owned: the newest place of a hash; 0: none */
+  int bits;
+} ngrams;
+
+/* A place and how many tokens before it agree with the context that was looked up. */
+typedef struct ngrams_match {
+  uint32_t place;
+  int length;
+} ngrams_match;
+
+/* levels[n_levels]: ascending, each at most NGRAMS_MATCH_MAX. 0 or ENGINE_ENOMEM. */
+int ngrams_init(ngrams *x, const int *levels, int n_levels);
+void ngrams_free(ngrams *x); /* also of a zeroed one */
+/* Forgets all texts and keeps the memory. */
+void ngrams_clear(ngrams *x);
+
+/* Makes room for `more` tokens, ENGINE_ENOMEM if there is none. Larger tables of heads are made by
+ * prepare, which only reads x, and so may run beside look-ups; commit swaps them in. */
+typedef struct ngrams_growth {
+  uint32_t capacity;
+  int bits;
+  uint32_t *heads[NGRAMS_LEVELS_MAX]; /* owned until committed; NULL: those there are will do */
+} ngrams_growth;
+int ngrams_prepare(const ngrams *x, uint32_t more, ngrams_growth *out);
+int ngrams_commit(ngrams *x, ngrams_growth *growth);
+/* Both at once. */
+int ngrams_reserve(ngrams *x, uint32_t more);
+
+/* Adds one token (or a border) behind the others; there must be room. */
+void ngrams_push(ngrams *x, int32_t token);
+/* The same, but only to be run into or compared with: no look-up finds this place. */
+void ngrams_push_quietly(ngrams *x, int32_t token);
+/* Takes the last tokens out again, until n are left. */
+void ngrams_truncate(ngrams *x, uint32_t n);
+/* Takes out places from..from+n-1, which stay as borders. */
+void ngrams_erase(ngrams *x, uint32_t from, uint32_t n);
+
+/* Places whose context agrees with the end of context[len] in at least the length of the shortest
+ * level that is at least `least`, up to max, longest level first, newest first within one. At most
+ * `hops` places are looked at in each level. Places in front of a border are left out. */
+int ngrams_find(const ngrams *x, const int32_t *context, int len, int least, int hops,
+                ngrams_match *out, int max);
+
+/* Bytes held. */
+size_t ngrams_bytes(const ngrams *x);
+
+#endif
