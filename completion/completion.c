@@ -243,11 +243,19 @@ void completion_root_remove(completion *c, const char *path) {
   completion__documents_root_remove(&c->documents, path);
 }
 
+int completion_root_changed(completion *c, const char *path) {
+  return completion__workspace_again(c->workspace, path);
+}
+
 completion_workspace_info completion_workspace_get_info(completion *c) {
   return completion__workspace_get_info(c->workspace);
 }
 
 void completion_workspace_wait(completion *c) { completion__workspace_wait(c->workspace); }
+
+void completion_file_changed(completion *c, const char *path) {
+  completion__workspace_changed(c->workspace, path);
+}
 
 int completion_workspace_each(completion *c, int (*on_file)(void *user, const char *path),
                               void *user) {

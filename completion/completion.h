@@ -78,12 +78,16 @@ void completion_document_remove(completion *c, const char *uri);
 int completion_root_add(completion *c, const char *path);
 void completion_root_remove(completion *c, const char *path);
 
+/* Much has changed in a folder that was added, or the rules of what may be read: all of it is looked
+ * at again, in the background. */
+int completion_root_changed(completion *c, const char *path);
+
 /* The files of the workspace folders that git does not ignore, that are no secrets, not binary and
  * not huge are read, in the background, into the pool that guesses come from (engine.h). */
 typedef struct completion_workspace_info {
   bool busy;      /* folders are being walked */
   int status;     /* completion_status of the last walk */
-  int files;      /* that were read, in all */
+  int files;      /* that the folders' last walks read */
   size_t bytes;   /* of them */
   int left_out;   /* secret, binary, too large or unreadable */
   bool cut;       /* there were more than are read */
@@ -92,6 +96,8 @@ typedef struct completion_workspace_info {
 completion_workspace_info completion_workspace_get_info(completion *c);
 /* Returns when nothing is left to read. */
 void completion_workspace_wait(completion *c);
+/* A file was written, made or removed on the disk; path is absolute. */
+void completion_file_changed(completion *c, const char *path);
 /* Calls on_file with each file that was read, absolute, until it returns non-zero: that then. It
  * must not call back. */
 int completion_workspace_each(completion *c, int (*on_file)(void *user, const char *path),

@@ -54,13 +54,13 @@ int completion__walk(const char *root, const completion__walk_limits *limits,
  * reads. 1 yes; 0 no, or there is no such file; COMPLETION_EINVAL: no such root, or `path` is
  * absolute or has an empty part, "." or ".."; COMPLETION_ENOMEM. */
 int completion__walk_allows(const char *root, const char *path);
-
-/* True for a text with a private key in it: such a file never comes out. */
-bool completion__holds_secret(completion__slice text);
 /* The same, and where it is yes on_file is called; a non-zero return of its is returned. */
 int completion__walk_file(const char *root, const char *path,
                           int (*on_file)(void *user, const char *path, const char *text,
                                          size_t len),
                           void *user);
+
+/* True for a text with a private key in it: such a file never comes out. */
+bool completion__holds_secret(completion__slice text);
 
 #endif

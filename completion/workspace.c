@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "completion/walk.h"
 
@@ -14,10 +15,11 @@
 #define WORD_FILES 8                    /* of one name: more say nothing */
 
 typedef struct file {
-  char *path; /* owned, absolute; NULL: gone */
+  char *path; /* owned, absolute */
   int root;   /* which folder's */
   int64_t id; /* in the pool; 0: not there */
   uint64_t hash; /* of its text */
+  int round;     /* the folder's walk that it was last seen in */
   int next_path, next_stem, next_folder; /* in their buckets; -1: none */
 } file;
 
@@ -40,8 +42,11 @@ struct completion__workspace {
   task *first, **last;
   bool busy;
   struct root {
-    char *path; /* owned; NULL: removed */
+    char *path; /* owned */
     atomic_bool gone;
+    bool queued; /* for a walk */
+    int round;   /* walks begun */
+    completion__walk_counts counts; /* of the last one */
   } **roots; /* [n_roots] owned, each too: the thread holds on to one */
   int n_roots;
   file *files; /* [n_files] owned */
@@ -77,7 +82,7 @@ static completion__slice folder_of(const char *path) {
 
 static int find_file(const completion__workspace *w, const char *path) {
   int i = w->by_path[bucket(path, strlen(path))];
-  while (i >= 0 && (!w->files[i].path || strcmp(w->files[i].path, path) != 0))
+  while (i >= 0 && strcmp(w->files[i].path, path) != 0)
     i = w->files[i].next_path;
   return i;
 }
@@ -135,11 +140,15 @@ static uint64_t hash_of(const char *text, size_t len) {
 }
 
 /* Is the file in the pool as it is? Then it only shows again, unless it is open. */
-static bool is_known(completion__workspace *w, const char *path, uint64_t hash) {
+static bool is_known(completion__workspace *w, int root, const char *path, uint64_t hash) {
   pthread_mutex_lock(&w->lock);
   int i = find_file(w, path);
   bool known = i >= 0 && w->files[i].id != 0 && w->files[i].hash == hash;
-  if (known) engine_pool_hide(w->pool, w->files[i].id, find_open(w, path) >= 0);
+  if (known) {
+    w->files[i].root = root;
+    w->files[i].round = w->roots[root]->round;
+    engine_pool_hide(w->pool, w->files[i].id, find_open(w, path) >= 0);
+  }
   pthread_mutex_unlock(&w->lock);
   return known;
 }
@@ -149,23 +158,26 @@ static int take_file(completion__workspace *w, int root, const char *path, const
   engine_tokens tokens = {0};
   int64_t id = 0;
   uint64_t hash = hash_of(text, len);
-  if (is_known(w, path, hash)) return 0;
+  if (is_known(w, root, path, hash)) return 0;
   int rc = len ? engine_tokenize(w->engine, text, len, false, &tokens) : 0;
   if (rc == 0 && tokens.n > 0) rc = engine_pool_add(w->pool, tokens.ids, tokens.n, &id);
   engine_tokens_free(&tokens);
   if (rc == ENGINE_ENOMEM) return COMPLETION_ENOMEM;
   pthread_mutex_lock(&w->lock);
-  int i = add_file(w, root, path);
+  bool gone = atomic_load(&w->roots[root]->gone); /* meanwhile */
+  int i = gone ? -1 : add_file(w, root, path);
   if (i >= 0) {
+    w->files[i].root = root; /* it may have been read for another one before */
     engine_pool_remove(w->pool, w->files[i].id); /* an older version */
     w->files[i].id = id;
     w->files[i].hash = hash;
+    w->files[i].round = w->roots[root]->round;
     engine_pool_hide(w->pool, id, find_open(w, path) >= 0);
   } else {
     engine_pool_remove(w->pool, id);
   }
   pthread_mutex_unlock(&w->lock);
-  return i >= 0 ? 0 : COMPLETION_ENOMEM;
+  return i >= 0 ? 0 : gone ? COMPLETION_ECANCELLED : COMPLETION_ENOMEM;
 }
 
 static int on_file(void *user, const char *path, const char *text, size_t len) {
@@ -182,32 +194,25 @@ static int on_file(void *user, const char *path, const char *text, size_t len) {
   return status;
 }
 
-static void forget_files(completion__workspace *w, int root) {
-  for (int i = 0; i < w->n_files; i++) {
-    file *f = &w->files[i];
-    if (f->root != root || !f->path) continue;
-    engine_pool_remove(w->pool, f->id);
-    f->id = 0;
-  }
-}
+static void *thread_main(void *arg);
 
-static void walk_root(completion__workspace *w, int number) {
-  completion__walk_counts counts = {0};
-  pthread_mutex_lock(&w->lock);
-  struct root *r = w->roots[number];
-  pthread_mutex_unlock(&w->lock);
-  walker at = {.w = w, .root = number, .path = r->path, .gone = &r->gone};
-  double start = completion__now_ms();
-  int status = completion__walk(r->path, NULL, &w->stop, on_file, &at, &counts);
-  pthread_mutex_lock(&w->lock);
-  if (atomic_load(&r->gone)) forget_files(w, number);
-  w->info.status = status == COMPLETION_ECANCELLED ? 0 : status;
-  w->info.files += counts.files;
-  w->info.bytes += counts.bytes;
-  w->info.left_out += counts.secret + counts.binary + counts.large + counts.unreadable;
-  w->info.cut = w->info.cut || counts.cut;
-  w->info.ms += completion__now_ms() - start;
-  pthread_mutex_unlock(&w->lock);
+/* Takes path over. Locked. */
+static int post(completion__workspace *w, int kind, int root, char *path) {
+  task *t = calloc(1, sizeof *t);
+  if (t && !w->started) w->started = pthread_create(&w->thread, NULL, thread_main, w) == 0;
+  if (!t || !w->started) {
+    free(t);
+    free(path);
+    return COMPLETION_ENOMEM;
+  }
+  t->kind = kind;
+  t->root = root;
+  t->path = path;
+  *w->last = t;
+  w->last = &t->next;
+  w->busy = true;
+  pthread_cond_signal(&w->wake);
+  return 0;
 }
 
 /* The folder a path is in, or -1. Locked. */
@@ -225,10 +230,55 @@ static int root_of(const completion__workspace *w, const char *path) {
   return best;
 }
 
+/* All of a folder, or (round > 0) what its last walk did not see. A folder inside another one: what
+ * is in both is read again, as the other's. Locked. */
+static void forget_files(completion__workspace *w, int root, int round) {
+  for (int i = 0; i < w->n_files; i++) {
+    file *f = &w->files[i];
+    if (f->root != root || f->id == 0 || f->round == round) continue;
+    engine_pool_remove(w->pool, f->id);
+    f->id = 0;
+    char *copy = round == 0 && root_of(w, f->path) >= 0 ? strdup(f->path) : NULL;
+    if (copy) post(w, TASK_READ, -1, copy);
+  }
+}
+
+static void walk_root(completion__workspace *w, int number) {
+  completion__walk_counts counts = {0};
+  pthread_mutex_lock(&w->lock);
+  struct root *r = w->roots[number];
+  r->queued = false;
+  r->round++;
+  pthread_mutex_unlock(&w->lock);
+  walker at = {.w = w, .root = number, .path = r->path, .gone = &r->gone};
+  double start = completion__now_ms();
+  int status = completion__walk(r->path, NULL, &w->stop, on_file, &at, &counts);
+  pthread_mutex_lock(&w->lock);
+  if (atomic_load(&r->gone)) forget_files(w, number, 0);
+  if (status == 0) forget_files(w, number, r->round);
+  r->counts = counts;
+  w->info.status = status == COMPLETION_ECANCELLED ? 0 : status;
+  w->info.ms += completion__now_ms() - start;
+  pthread_mutex_unlock(&w->lock);
+}
+
 static int on_one_file(void *user, const char *path, const char *text, size_t len) {
   walker *at = user;
   (void)path;
   return take_file(at->w, at->root, at->path, text, len);
+}
+
+/* A folder that is gone: editors name it alone, not what was in it. */
+static void forget_below(completion__workspace *w, const char *path) {
+  size_t n = strlen(path);
+  pthread_mutex_lock(&w->lock);
+  for (int i = 0; i < w->n_files; i++) {
+    file *f = &w->files[i];
+    if (f->id == 0 || strncmp(f->path, path, n) != 0 || f->path[n] != '/') continue;
+    engine_pool_remove(w->pool, f->id);
+    f->id = 0;
+  }
+  pthread_mutex_unlock(&w->lock);
 }
 
 /* A file that was edited: what is on the disk now, if it may be read. */
@@ -239,6 +289,7 @@ static void read_again(completion__workspace *w, const char *path) {
   pthread_mutex_unlock(&w->lock);
   walker at = {.w = w, .root = root, .path = path};
   int rc = folder ? completion__walk_file(folder, path + strlen(folder) + 1, on_one_file, &at) : 0;
+  if (rc != 1 && i < 0 && access(path, F_OK) != 0) forget_below(w, path);
   if (rc == 1 || i < 0) return;
   pthread_mutex_lock(&w->lock); /* it is gone, or must not be read any more */
   engine_pool_remove(w->pool, w->files[i].id);
@@ -321,25 +372,6 @@ void completion__workspace_delete(completion__workspace *w) {
 
 /* ---- tasks ----------------------------------------------------------------------------- */
 
-/* Takes path over. Locked. */
-static int post(completion__workspace *w, int kind, int root, char *path) {
-  task *t = calloc(1, sizeof *t);
-  if (t && !w->started) w->started = pthread_create(&w->thread, NULL, thread_main, w) == 0;
-  if (!t || !w->started) {
-    free(t);
-    free(path);
-    return COMPLETION_ENOMEM;
-  }
-  t->kind = kind;
-  t->root = root;
-  t->path = path;
-  *w->last = t;
-  w->last = &t->next;
-  w->busy = true;
-  pthread_cond_signal(&w->wake);
-  return 0;
-}
-
 int completion__workspace_add(completion__workspace *w, const char *path) {
   pthread_mutex_lock(&w->lock);
   struct root *r = calloc(1, sizeof *r);
@@ -350,9 +382,23 @@ int completion__workspace_add(completion__workspace *w, const char *path) {
   if (!status) {
     w->roots[w->n_roots++] = r;
     status = post(w, TASK_WALK, w->n_roots - 1, NULL);
+    r->queued = status == 0;
   } else if (r) {
     free(r->path);
     free(r);
+  }
+  pthread_mutex_unlock(&w->lock);
+  return status;
+}
+
+int completion__workspace_again(completion__workspace *w, const char *path) {
+  int status = 0;
+  pthread_mutex_lock(&w->lock);
+  for (int i = 0; i < w->n_roots; i++) {
+    struct root *r = w->roots[i];
+    if (atomic_load(&r->gone) || r->queued || strcmp(r->path, path) != 0) continue;
+    status = post(w, TASK_WALK, i, NULL);
+    r->queued = status == 0;
   }
   pthread_mutex_unlock(&w->lock);
   return status;
@@ -363,7 +409,7 @@ void completion__workspace_remove(completion__workspace *w, const char *path) {
   for (int i = 0; i < w->n_roots; i++) {
     if (atomic_load(&w->roots[i]->gone) || strcmp(w->roots[i]->path, path) != 0) continue;
     atomic_store(&w->roots[i]->gone, true);
-    forget_files(w, i);
+    forget_files(w, i, 0);
   }
   pthread_mutex_unlock(&w->lock);
 }
@@ -395,6 +441,13 @@ void completion__workspace_closed(completion__workspace *w, const char *path) {
   pthread_mutex_unlock(&w->lock);
 }
 
+void completion__workspace_changed(completion__workspace *w, const char *path) {
+  pthread_mutex_lock(&w->lock);
+  char *copy = root_of(w, path) >= 0 ? strdup(path) : NULL;
+  if (copy) post(w, TASK_READ, -1, copy);
+  pthread_mutex_unlock(&w->lock);
+}
+
 void completion__workspace_wait(completion__workspace *w) {
   pthread_mutex_lock(&w->lock);
   while (w->busy) pthread_cond_wait(&w->idle, &w->lock);
@@ -404,6 +457,14 @@ void completion__workspace_wait(completion__workspace *w) {
 completion_workspace_info completion__workspace_get_info(completion__workspace *w) {
   pthread_mutex_lock(&w->lock);
   completion_workspace_info info = w->info;
+  for (int i = 0; i < w->n_roots; i++) {
+    const completion__walk_counts *c = &w->roots[i]->counts;
+    if (atomic_load(&w->roots[i]->gone)) continue;
+    info.files += c->files;
+    info.bytes += c->bytes;
+    info.left_out += c->secret + c->binary + c->large + c->unreadable;
+    info.cut = info.cut || c->cut;
+  }
   info.busy = w->busy;
   pthread_mutex_unlock(&w->lock);
   return info;
@@ -444,7 +505,7 @@ typedef struct imports {
 } imports;
 
 static void add_import(imports *all, const file *f) {
-  if (!f->path || f->id == 0 || strcmp(f->path, all->own) == 0) return;
+  if (f->id == 0 || strcmp(f->path, all->own) == 0) return;
   for (int i = 0; i < all->n; i++)
     if (all->ids[i] == f->id) return;
   if (all->n < all->max) all->ids[all->n++] = f->id;
@@ -458,7 +519,9 @@ static void add_named(const completion__workspace *w, completion__slice name, im
     for (int i = pass ? w->by_folder[b] : w->by_stem[b]; i >= 0;
          i = pass ? w->files[i].next_folder : w->files[i].next_stem) {
       const char *path = w->files[i].path;
-      if (!completion__slice_equal(pass ? folder_of(path) : stem_of(path), name)) continue;
+      if (w->files[i].id == 0 ||
+          !completion__slice_equal(pass ? folder_of(path) : stem_of(path), name))
+        continue;
       if (n == WORD_FILES) {
         n = 0;
         break;

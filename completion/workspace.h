@@ -17,6 +17,8 @@ void completion__workspace_delete(completion__workspace *w);
 
 /* Folders, as absolute paths without a closing '/'. 0 or COMPLETION_ENOMEM. */
 int completion__workspace_add(completion__workspace *w, const char *root);
+/* Walks the folder again: files that are as they were cost a look, those that are gone leave. */
+int completion__workspace_again(completion__workspace *w, const char *root);
 /* Its files leave the pool. */
 void completion__workspace_remove(completion__workspace *w, const char *root);
 
@@ -29,6 +31,9 @@ void completion__workspace_closed(completion__workspace *w, const char *path);
  * text's own path, which is left out. */
 int completion__workspace_imports(completion__workspace *w, completion__slice text,
                                   const char *own, int64_t *ids, int max);
+
+/* A file was written, made or removed: read again, in the background. */
+void completion__workspace_changed(completion__workspace *w, const char *path);
 
 /* Calls on_file for each file in the pool, under the lock, until it returns non-zero: that then. */
 int completion__workspace_each(completion__workspace *w,

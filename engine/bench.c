@@ -38,7 +38,7 @@ int engine_bench_step(engine_session *s, int kv_len, int n, int n_out, double *m
   };
   s->n = s->n_cached = 0; /* unless it succeeds */
   double start = engine__now_ms();
-  rc = engine__device_step(e, s->cache, &batch, NULL);
+  rc = engine__device_step(e, s->cache, &batch, NULL, NULL);
   *ms = engine__now_ms() - start;
   if (rc == ENGINE_OK) s->n = s->n_cached = kv_len + n;
   return rc;

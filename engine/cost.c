@@ -22,7 +22,7 @@ static int time_step(engine_session *s, int rows, double *ms) {
   kernels_batch batch = {.n = rows, .ids = ids, .pos = s->pos, .kv_len = s->n_cached,
                          .n_out = rows, .out = out, .top_k = 1};
   double start = engine__now_ms();
-  int rc = engine__device_step(s->engine, s->cache, &batch, NULL);
+  int rc = engine__device_step(s->engine, s->cache, &batch, NULL, NULL);
   *ms = engine__now_ms() - start;
   if (rc != ENGINE_OK) s->n = s->n_cached = 0;
   return rc;

@@ -26,12 +26,23 @@
 #define ROWS COST_ROWS_MAX
 #define WORDS (ROWS / 64)
 
+/* What a step has taught, until there is time for it. */
+typedef struct lessons {
+  bool waiting;
+  int32_t before, first; /* the current token of the step, and the one before it */
+  draft_tree tree;
+  int top_k;
+  int32_t top_ids[ROWS * RECYCLE_WIDTH];
+  float top_logits[ROWS * RECYCLE_WIDTH];
+} lessons;
+
 struct engine_drafter {
   drafter *drafter;
   lookahead *window; /* of the shape below, or NULL */
   int w, n, g;
   int rest, resting; /* steps to go without guesses; how long the last rest was */
   draft_tree tree;
+  lessons lessons;
   int32_t ids[ROWS], pos[ROWS], out[ROWS];
   uint64_t mask[ROWS * WORDS];
 };
@@ -212,6 +223,22 @@ static kernels_batch lay_rows(run *r, const lookahead_rows *window) {
                          .mask = n > 1 ? d->mask : NULL, .n_out = n, .out = d->out};
 }
 
+/* Takes in what was kept: the model's predictions after every row of the tree. */
+static void learn(void *user) {
+  engine_drafter *d = user;
+  lessons *l = &d->lessons;
+  if (!l->waiting) return;
+  l->waiting = false;
+  if (l->top_k < RECYCLE_WIDTH) return;
+  const draft_tree *t = &l->tree;
+  for (int row = 0; row <= t->n; row++) {
+    int parent = row == 0 ? DRAFT_ROOT : t->parent[row - 1];
+    int32_t before = row == 0 ? l->before : parent == DRAFT_ROOT ? l->first : t->ids[parent];
+    drafter_saw(d->drafter, before, row == 0 ? l->first : t->ids[row - 1],
+                l->top_ids + row * l->top_k, l->top_logits + row * l->top_k, l->top_k);
+  }
+}
+
 /* One forward pass over the current token and all guesses. */
 static int compute(run *r, kernels_result *result) {
   engine_session *s = r->s;
@@ -232,7 +259,8 @@ static int compute(run *r, kernels_result *result) {
   batch.top_k = recycles ? RECYCLE_WIDTH : 1;
   batch.want_logits = r->sample;
   double start = engine__now_ms();
-  int rc = engine__device_step(s->engine, s->cache, &batch, result);
+  forward_errand errand = {.run = r->d != NULL ? learn : NULL, .user = r->d};
+  int rc = engine__device_step(s->engine, s->cache, &batch, &errand, result);
   double ms = engine__now_ms() - start;
   r->r.host_ms -= ms;
   r->r.steps++;
@@ -291,28 +319,29 @@ static int compact(run *r) {
   return rc;
 }
 
-/* What the step has taught. */
-static int learn(run *r, const kernels_result *result, bool stopped) {
+/* Keeps what the step has taught, for the time when the next one is under way; the text is told at
+ * once, as the next guesses begin where it ends. */
+static int keep_lessons(run *r, const kernels_result *result, bool stopped) {
   engine_drafter *d = r->d;
   if (d == NULL) return ENGINE_OK;
-  const draft_tree *t = &d->tree;
-  if (result->top_k >= RECYCLE_WIDTH) {
-    for (int row = 0; row <= t->n; row++) {
-      int32_t before = row == 0                           ? drafter_before(d->drafter)
-                       : t->parent[row - 1] == DRAFT_ROOT ? d->ids[0]
-                                                          : t->ids[t->parent[row - 1]];
-      drafter_saw(d->drafter, before, d->ids[row], result->top_ids + row * result->top_k,
-                  result->top_logits + row * result->top_k, result->top_k);
-    }
-  }
-  if (t->n > 0) drafter_learn(d->drafter, r->came, r->path, r->n);
+  lessons *l = &d->lessons;
   int n = stopped ? r->n - 1 : r->n;
+  l->before = drafter_before(d->drafter);
+  l->first = d->ids[0];
+  l->tree = d->tree;
+  l->top_k = result->top_k;
+  size_t rows = (size_t)((1 + d->tree.n) * result->top_k);
+  memcpy(l->top_ids, result->top_ids, rows * sizeof *l->top_ids);
+  memcpy(l->top_logits, result->top_logits, rows * sizeof *l->top_logits);
+  /* The window's next rows follow from these: they cannot wait. */
   if (r->has_window && n > 0) {
     int32_t best[ROWS];
     for (int i = 0; i < r->window_rows; i++)
-      best[i] = result->top_ids[(1 + t->n + i) * result->top_k];
+      best[i] = result->top_ids[(1 + d->tree.n + i) * result->top_k];
     lookahead_update(d->window, best, result->top_ids[0], r->came, n);
   }
+  if (d->tree.n > 0) drafter_learn(d->drafter, r->came, r->path, r->n);
+  l->waiting = true;
   return n > 0 ? drafter_push(d->drafter, r->came, n) : ENGINE_OK;
 }
 
@@ -331,7 +360,7 @@ static int step(run *r, int (*on_tokens)(void *user, const int32_t *ids, int n),
   int rc = compute(r, &result);
   if (rc != ENGINE_OK) return rc;
   bool stopped = accept(r, &result);
-  if ((rc = learn(r, &result, stopped)) != ENGINE_OK || (rc = compact(r)) != ENGINE_OK) return rc;
+  if ((rc = keep_lessons(r, &result, stopped)) != ENGINE_OK || (rc = compact(r)) != ENGINE_OK) return rc;
   int n = stopped ? r->n - 1 : r->n;
   if (n > 0 && r->r.tokens == 0) r->r.first_ms = engine__now_ms() - start;
   r->r.tokens += n;
@@ -368,6 +397,7 @@ int engine_session_generate(engine_session *s, const engine_generate_params *par
     r.r.stop = before_step(&r, cancel);
     if (r.r.stop == ENGINE_STOP_NONE) rc = step(&r, on_tokens, user, start);
   }
+  if (r.d != NULL) learn(r.d);
   r.r.total_ms = engine__now_ms() - start;
   r.r.host_ms += r.r.total_ms;
   sampler_free(&r.draw);

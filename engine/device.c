@@ -255,13 +255,16 @@ int engine__device_cache(engine *e, int tokens, kernels_cache **out) {
 }
 
 int engine__device_step(engine *e, kernels_cache *cache, const kernels_batch *batch,
-                        kernels_result *result) {
+                        const forward_errand *errand, kernels_result *result) {
   int rc = ENGINE_OK;
   if (e->inject.step_status != 0 && e->inject.step_after-- == 0) {
     rc = e->inject.step_status;
     e->inject.step_status = 0;
   }
-  if (rc == ENGINE_OK) rc = forward_step(e->forward, cache, batch, result);
+  if (rc == ENGINE_OK)
+    rc = forward_step(e->forward, cache, batch, errand, result);
+  else if (errand != NULL && errand->run != NULL)
+    errand->run(errand->user);
   if (rc == ENGINE_OK && e->steps_since < PROBATION) e->steps_since++;
   /* Memory that runs out in a step is a device's own trouble: the host's would have failed when
    * the buffers were made. */

@@ -14,9 +14,18 @@
 #ifndef REFRESH
 #define REFRESH 6
 #endif
-#define REFRESH_CHANCE 0.01f /* if it is likely enough to be worth that */
+#define REFRESH_CHANCE RCH
 #ifndef HOPS
 #define HOPS 24
+#endif
+#ifndef RHOPS
+#define RHOPS 8
+#endif
+#ifndef RMAX
+#define RMAX 24
+#endif
+#ifndef RCH
+#define RCH 0.03f
 #endif
 #define LENGTHS 8           /* classes of agreement: 1, 2, 3, 4, 5-6, 7-9, 10-14, 15 and more */
 #define COUNTS 3            /* votes: 1, 2-3, more */
@@ -25,7 +34,7 @@
 #define TOKENS 64           /* different tokens that are voted for at one node */
 #define HEAP (DRAFT_NODES_MAX * TOKENS)
 #ifndef RATE
-#define RATE 0.05f          /* of learning */
+#define RATE 0.2f          /* of learning */
 #endif
 #define UNSEEN 1e-4f        /* share of a token that nobody voted for in the weight of "none" */
 #define BIG 6.0f            /* weights stay within exp(-BIG)..exp(BIG) */
@@ -69,7 +78,7 @@ struct drafter {
   int32_t context[2 * DRAFT_CONTEXT]; /* its last n_context are what leads to the cursor */
   int n_context;
   recycle recycled;
-  float log_weight[KINDS];
+  float log_weight[KINDS], weight[KINDS]; /* the second is exp of the first */
 
   /* Of the last tree. */
   draft_terms terms;
@@ -100,6 +109,7 @@ static void default_weights(drafter *d) {
         for (int a = 0; a < 2; a++)
           d->log_weight[((s * LENGTHS + l) * COUNTS + c) * 2 + a] =
               trust[s] + 0.7f * (float)l - 1.0f + (a ? 0.3f : 0.0f) + 0.2f * (float)c;
+  for (int k = 0; k < KINDS; k++) d->weight[k] = expf(d->log_weight[k]);
 }
 
 int drafter_new(drafter **out, const engine *e) {
@@ -216,9 +226,9 @@ static void add_cursor(view *v, const int32_t *next, engine_source source, int l
 }
 
 static void look_in_index(drafter *d, const pool_index *x, const int32_t *context, int n,
-                          int least, int max, view *v) {
+                          int least, int hops, int max, view *v) {
   ngrams_match found[CURSORS];
-  int count = ngrams_find(&x->grams, context, n, least, HOPS, found, max);
+  int count = ngrams_find(&x->grams, context, n, least, hops, found, max);
   for (int i = 0; i < count; i++) {
     engine_source source = pool__source(d->terms.pool, x, found[i].place);
     if (source == ENGINE_SOURCES || !uses(d, source)) continue;
@@ -226,9 +236,10 @@ static void look_in_index(drafter *d, const pool_index *x, const int32_t *contex
   }
 }
 
-static void look_in_session(drafter *d, const int32_t *context, int n, int least, view *v) {
+static void look_in_session(drafter *d, const int32_t *context, int n, int least, int hops, int max,
+                            view *v) {
   ngrams_match found[CURSORS];
-  int count = ngrams_find(&d->session, context, n, least, HOPS, found, CURSORS / 2);
+  int count = ngrams_find(&d->session, context, n, least, hops, found, max);
   for (int i = 0; i < count; i++)
     add_cursor(v, d->session.tokens + found[i].place, ENGINE_SOURCE_PROMPT, found[i].length, 0);
 }
@@ -247,11 +258,11 @@ static void look_up(drafter *d, const int32_t *context, int n, bool root, view *
   unsigned files = DRAFT_BIT(ENGINE_SOURCE_IMPORTED) | DRAFT_BIT(ENGINE_SOURCE_WORKSPACE);
   if (root && d->terms.window != NULL && uses(d, ENGINE_SOURCE_WINDOW))
     look_in_window(d, context[n - 1], v);
-  if (uses(d, ENGINE_SOURCE_PROMPT)) look_in_session(d, context, n, 1, v);
+  if (uses(d, ENGINE_SOURCE_PROMPT)) look_in_session(d, context, n, 1, root ? HOPS : RHOPS, root ? CURSORS / 2 : RMAX / 2, v);
   if (p != NULL && (d->terms.sources & live))
-    look_in_index(d, &p->live, context, n, 1, CURSORS / 2, v);
+    look_in_index(d, &p->live, context, n, 1, root ? HOPS : RHOPS, root ? CURSORS / 2 : RMAX / 2, v);
   if (p != NULL && (d->terms.sources & files))
-    look_in_index(d, &p->workspace, context, n, 1, CURSORS, v);
+    look_in_index(d, &p->workspace, context, n, 1, root ? HOPS : RHOPS, root ? CURSORS : RMAX, v);
 }
 
 /* The parent's places that voted for the node's token, one further. */
@@ -289,7 +300,7 @@ static int make_groups(const drafter *d, const view *v, group *groups, short *of
   for (int g = 0; g < n; g++) {
     groups[g].kind = (short)kind_of(groups[g].source, groups[g].length, groups[g].votes,
                                     groups[g].agreed);
-    groups[g].weight = expf(d->log_weight[groups[g].kind]);
+    groups[g].weight = d->weight[groups[g].kind];
   }
   return n;
 }
@@ -311,7 +322,7 @@ static predictions predict(const drafter *d, const view *v) {
     float top = p.entry[i]->share[0]; /* how sure the model was */
     p.kind[i] = (short)kind_of(ENGINE_SOURCE_RECYCLED, i * 4 + (top > 0.9f ? 3 : top > 0.6f ? 2 : top > 0.3f),
                                1, false);
-    p.weight[i] = expf(d->log_weight[p.kind[i]]);
+    p.weight[i] = d->weight[p.kind[i]];
   }
   return p;
 }
@@ -410,6 +421,17 @@ static void add_node(drafter *d, const candidate *c) {
   if (t->depth[node] < d->terms.depth) expand(d, node, c->chance);
 }
 
+/* What one more of the next nodes costs at least, in steps of the current size. */
+static float least_slope(const float *cost, int n, int most) {
+  static const int further[] = {1, 2, 4, 8, 16, 32};
+  float least = 1e9f;
+  for (size_t i = 0; i < sizeof further / sizeof *further && n + further[i] <= most; i++) {
+    float slope = (cost[n + further[i]] - cost[n]) / (float)further[i] / cost[n];
+    if (slope < least) least = slope;
+  }
+  return least;
+}
+
 /* How many of the nodes bring the most tokens per millisecond. */
 static int best_size(const draft_tree *t, const float *cost) {
   double expected = 1, best = cost[0] > 0 ? 1 / cost[0] : 0;
@@ -436,8 +458,14 @@ void drafter_build(drafter *d, const draft_terms *terms, draft_tree *out) {
     root->before = drafter_before(d);
     look_up(d, d->context, d->n_context, true, root);
     expand(d, DRAFT_ROOT, 1);
+    float expected = 1;
     while (d->tree.n < terms->most && d->n_heap > 0) {
       candidate c = heap_take(d);
+      /* The next ones are no likelier: none of them will pay. */
+      if (terms->cost != NULL &&
+          c.chance < expected * least_slope(terms->cost, d->tree.n, terms->most))
+        break;
+      expected += c.chance;
       add_node(d, &c);
     }
     if (terms->cost != NULL) d->tree.n = best_size(&d->tree, terms->cost);
@@ -477,6 +505,7 @@ static void learn_at(drafter *d, const view *v, int32_t id) {
     float s = recycled ? guessed[g - n] : share[g];
     float w = d->log_weight[kind] + RATE * (weight * s / mine - weight / all);
     d->log_weight[kind] = w > BIG ? BIG : w < -BIG ? -BIG : w;
+    d->weight[kind] = expf(d->log_weight[kind]);
   }
 }
 

@@ -225,11 +225,12 @@ int engine_open(engine **out, const engine_options *options, char *err, size_t e
     return ENGINE_ENOMEM;
   }
   e->options = o;
-  e->options.model = e->options.backend = e->options.random_weights = NULL;
+  e->options.model = e->options.backend = NULL;
+  e->options.random_weights = e->options.random_tokenizer = NULL;
   if (o.max_out == 0) e->options.max_out = DEFAULT_OUT;
   e->unload_after_ms = o.unload_after_ms;
   init_thread(e);
-  rc = o.random_weights != NULL ? model_open_random(&e->model, o.random_weights, err, errlen)
+  rc = o.random_weights != NULL ? model_open_random(&e->model, o.random_weights, o.random_tokenizer, err, errlen)
                                 : model_open(&e->model, o.model, err, errlen);
   if (rc != ENGINE_OK) goto fail;
   fill_info(e);

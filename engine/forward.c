@@ -215,12 +215,13 @@ static int issue_ops(forward *f, bool with_head) {
 }
 
 int forward_step(forward *f, kernels_cache *cache, const kernels_batch *batch,
-                 kernels_result *result) {
+                 const forward_errand *errand, kernels_result *result) {
   kernels_batch planned = *batch;
   planned.plan = batch->n_out > 0 ? PLAN_WITH_HEAD : PLAN_WITHOUT_HEAD;
-  int rc = kernels_begin(f->k, cache, &planned);
+  int rc = kernels_begin(f->k, cache, &planned), ops = KERNELS_OK;
+  if (rc == KERNELS_OK) ops = issue_ops(f, batch->n_out > 0);
+  if (errand != NULL && errand->run != NULL) errand->run(errand->user);
   if (rc < 0) return forward_status(rc);
-  int ops = rc == 1 ? KERNELS_OK : issue_ops(f, batch->n_out > 0);
   rc = kernels_end(f->k, result); /* also after a failed op: the step must be closed */
   return forward_status(ops != KERNELS_OK ? ops : rc);
 }

@@ -24,10 +24,17 @@ typedef struct forward_size {
 /* 0, or ENGINE_EINVAL: the backend does not take a matrix of the model. */
 int forward_bytes(const model *m, kernels *k, forward_size *out);
 
+/* What the host may do while the device computes; it must not use the engine. */
+typedef struct forward_errand {
+  void (*run)(void *user);
+  void *user;
+} forward_errand;
+
 /* One pass over the batch. 0 or an engine_status; after an error the cache's contents are
- * undefined. The result is borrowed until the next step. */
+ * undefined. The result is borrowed until the next step. The errand (NULL: none) is run once,
+ * whatever happens: on a GPU while the step is under way. */
 int forward_step(forward *f, kernels_cache *cache, const kernels_batch *batch,
-                 kernels_result *result);
+                 const forward_errand *errand, kernels_result *result);
 
 /* Turns a kernels_status into an engine_status. */
 int forward_status(int kernels_status);

@@ -389,3 +389,14 @@ int hf_read(model_source *src, model_storage *storage, const char *path, char *e
   ignore_tables(&src->tensors);
   return read_tokenizer(&f);
 }
+
+int hf_read_tokenizer(tokenizer **out, model_storage *storage, const char *path, int n_vocab,
+                      char *err, size_t errlen) {
+  model_source src = {.shape.vocab = n_vocab};
+  folder f = {.src = &src, .storage = storage, .path = path, .err = err, .errlen = errlen};
+  int status = read_tokenizer(&f);
+  *out = src.tokenizer;
+  if (status || src.tokenizer) return status;
+  snprintf(err, errlen, "%s: no tokenizer.json in it", path);
+  return ENGINE_ENOTFOUND;
+}

@@ -14,4 +14,9 @@ bool hf_is_folder(const char *path);
 int hf_read(model_source *src, model_storage *storage, const char *folder, char *err,
             size_t errlen);
 
+/* Only the folder's tokenizer.json, for a vocabulary of n_vocab; the file stays mapped in the
+ * storage. *out is owned by the caller. ENGINE_ENOTFOUND: there is none. */
+int hf_read_tokenizer(tokenizer **out, model_storage *storage, const char *folder, int n_vocab,
+                      char *err, size_t errlen);
+
 #endif

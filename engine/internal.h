@@ -77,7 +77,7 @@ int engine__device_ready(engine *e);
 int engine__device_cache(engine *e, int tokens, kernels_cache **out);
 /* forward_step, and a look at what it says about the device. */
 int engine__device_step(engine *e, kernels_cache *cache, const kernels_batch *batch,
-                        kernels_result *result);
+                        const forward_errand *errand, kernels_result *result);
 
 /* For tests: the step after `after` more ones gives the status; the next `count` times that the
  * backend is opened it fails, the fall back to the CPU not counted. On the engine thread. */

@@ -48,7 +48,8 @@ int model_open_gguf_memory(model **out, const void *data, size_t size, const cha
                            char *err, size_t errlen);
 /* A model of a true shape ("1.5b:bf16") without a file: everything but the matrices, which
  * model_random_fill makes. ENGINE_EINVAL: err says what there is. */
-int model_open_random(model **out, const char *spec, char *err, size_t errlen);
+int model_open_random(model **out, const char *spec, const char *tokenizer_folder, char *err,
+                      size_t errlen);
 /* share: all layers may borrow one layer's memory (see model_random.c). ENGINE_ENOMEM. */
 int model_random_fill(model *m, bool share, char *err, size_t errlen);
 void model_close(model *m); /* NULL is a no-op */

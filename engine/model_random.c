@@ -8,6 +8,7 @@
  * backend that computes where the weights lie gets memory for every layer: shared ones would be
  * read from the processor's caches, and measured too fast. */
 #include "engine/family.h"
+#include "engine/hf.h"
 #include "engine/model_source.h"
 
 #include <math.h>
@@ -226,7 +227,8 @@ static int fill_vectors(model *m) {
   return ENGINE_OK;
 }
 
-int model_open_random(model **out, const char *spec, char *err, size_t errlen) {
+int model_open_random(model **out, const char *spec, const char *tokenizer_folder, char *err,
+                      size_t errlen) {
   const family_model *f;
   kernels_type type;
   *out = NULL;
@@ -253,6 +255,13 @@ int model_open_random(model **out, const char *spec, char *err, size_t errlen) {
       fill_vectors(m) != ENGINE_OK) {
     model_close(m);
     return out_of_memory(err, errlen);
+  }
+  if (tokenizer_folder != NULL)
+    rc = hf_read_tokenizer(&m->tokenizer, m->storage, tokenizer_folder, m->shape.vocab, err,
+                           errlen);
+  if (rc != ENGINE_OK) {
+    model_close(m);
+    return rc;
   }
   *out = m;
   return ENGINE_OK;

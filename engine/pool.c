@@ -12,7 +12,7 @@
 #define GARBAGE_MOST (1u << 17) /* places of the live index beyond twice its tokens */
 
 #ifndef WL
-#define WL 2, 4
+#define WL 1, 2, 4
 #endif
 static const int workspace_levels[] = {WL};
 static const int live_levels[] = {1, 2, 4};
@@ -203,10 +203,11 @@ static void lay_down(engine_pool *p, uint32_t number, const int32_t *tokens) {
 /* Borders over all that is of the text, copies beside its edits too: its blocks are its own. */
 static void take_up(engine_pool *p, uint32_t number) {
   ngrams *x = &p->live.grams;
-  for (uint32_t b = 0; b * POOL_BLOCK < x->n; b++) {
+  for (uint32_t b = 0; b * POOL_BLOCK < x->n && b < p->live.blocks_capacity; b++) {
     if (p->live.text_of_block[b] != number) continue;
     uint32_t rest = x->n - b * POOL_BLOCK;
     ngrams_erase(x, b * POOL_BLOCK, rest < POOL_BLOCK ? rest : POOL_BLOCK);
+    p->live.text_of_block[b] = 0; /* nobody's: the number may be used again */
   }
   p->texts[number].n_spans = 0;
 }
@@ -380,7 +381,8 @@ int engine_pool_accept(engine_pool *p, const int32_t *tokens, int n) {
 
 void engine_pool_remove(engine_pool *p, int64_t id) {
   pool__lock(p);
-  if (id >= 1 && id < p->n_texts && !p->texts[id].gone) {
+  if (id >= 1 && id < p->n_texts && !p->texts[id].gone &&
+      p->texts[id].kind != ENGINE_POOL_ACCEPTED) { /* whose ids nobody was told */
     pool_text *t = &p->texts[id];
     t->gone = true;
     if (t->kind == ENGINE_POOL_WORKSPACE) {
@@ -412,7 +414,8 @@ void engine_pool_hide(engine_pool *p, int64_t id, bool hidden) {
 
 void engine_pool_focus(engine_pool *p, int64_t current, const int64_t *imported, int n) {
   pool__lock(p);
-  p->current = current >= 1 && current < p->n_texts ? (uint32_t)current : 0;
+  bool there = current >= 1 && current < p->n_texts && !p->texts[current].gone;
+  p->current = there ? (uint32_t)current : 0;
   for (uint32_t i = 1; i < p->n_texts; i++) p->texts[i].imported = false;
   for (int i = 0; i < n; i++)
     if (imported[i] >= 1 && imported[i] < p->n_texts) p->texts[imported[i]].imported = true;

@@ -68,6 +68,8 @@ void recycle_learn(recycle *r, int32_t before, int32_t last, const int32_t *ids,
                    const float *logits, int n) {
   float share[RECYCLE_WIDTH], sum = 0;
   if (n > RECYCLE_WIDTH) n = RECYCLE_WIDTH;
+  for (int i = 0; i < n; i++)
+    if (ids[i] < 0) n = i; /* there are no more */
   if (n < 1 || last < 0 || last >= r->vocab) return;
   for (int i = 0; i < n; i++) sum += share[i] = expf(logits[i] - logits[0]);
   if (!(sum > 0) || !isfinite(sum)) return;

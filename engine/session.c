@@ -74,7 +74,7 @@ int engine__session_compute(engine_session *s, int upto, const atomic_bool *canc
         .top_k = 1,
         .want_logits = want_logits,
     };
-    rc = engine__device_step(s->engine, s->cache, &batch, head ? result : NULL);
+    rc = engine__device_step(s->engine, s->cache, &batch, NULL, head ? result : NULL);
     if (rc != ENGINE_OK) {
       s->n = s->n_cached = 0; /* what the cache holds is not known any more */
       return rc;

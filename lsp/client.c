@@ -9,6 +9,16 @@
 
 #define PROGRESS_TOKEN "fimd/model"
 
+static void write_string(lsp__buffer *b, const char *key, const char *value) {
+  lsp__json_key(b, key);
+  lsp__json_string(b, value);
+}
+
+static void open_object(lsp__buffer *b, const char *key) {
+  lsp__json_key(b, key);
+  lsp__json_begin(b, '{');
+}
+
 /* ---- sending --------------------------------------------------------------------------- */
 
 void lsp__client_send(lsp__client *c, lsp__buffer *b) {
@@ -36,8 +46,7 @@ static void send_message(lsp__client *c, const char *method, int type, const cha
   lsp__json_begin(&b, '{');
   lsp__json_key(&b, "type");
   lsp__json_int(&b, type);
-  lsp__json_key(&b, "message");
-  lsp__json_string(&b, message);
+  write_string(&b, "message", message);
   lsp__json_end(&b, '}');
   lsp__rpc_end(&b);
   lsp__client_send(c, &b);
@@ -69,12 +78,8 @@ void lsp__client_trace(lsp__client *c, const char *message, const char *verbose)
   lsp__buffer b = {0};
   lsp__rpc_begin_notification(&b, "$/logTrace");
   lsp__json_begin(&b, '{');
-  lsp__json_key(&b, "message");
-  lsp__json_string(&b, message);
-  if (c->trace == LSP__TRACE_VERBOSE) {
-    lsp__json_key(&b, "verbose");
-    lsp__json_string(&b, verbose);
-  }
+  write_string(&b, "message", message);
+  if (c->trace == LSP__TRACE_VERBOSE) write_string(&b, "verbose", verbose);
   lsp__json_end(&b, '}');
   lsp__rpc_end(&b);
   lsp__client_send(c, &b);
@@ -86,15 +91,11 @@ static void send_progress(lsp__client *c, const char *kind, const char *message)
   lsp__buffer b = {0};
   lsp__rpc_begin_notification(&b, "$/progress");
   lsp__json_begin(&b, '{');
-  lsp__json_key(&b, "token");
-  lsp__json_string(&b, PROGRESS_TOKEN);
-  lsp__json_key(&b, "value");
-  lsp__json_begin(&b, '{');
-  lsp__json_key(&b, "kind");
-  lsp__json_string(&b, kind);
+  write_string(&b, "token", PROGRESS_TOKEN);
+  open_object(&b, "value");
+  write_string(&b, "kind", kind);
   if (strcmp(kind, "begin") == 0) {
-    lsp__json_key(&b, "title");
-    lsp__json_string(&b, "fimd: loading the model");
+    write_string(&b, "title", "fimd: loading the model");
     lsp__json_key(&b, "cancellable");
     lsp__json_bool(&b, false);
   }
@@ -102,10 +103,7 @@ static void send_progress(lsp__client *c, const char *kind, const char *message)
     lsp__json_key(&b, "percentage");
     lsp__json_int(&b, c->percent);
   }
-  if (message != NULL) {
-    lsp__json_key(&b, "message");
-    lsp__json_string(&b, message);
-  }
+  if (message != NULL) write_string(&b, "message", message);
   lsp__json_end(&b, '}');
   lsp__json_end(&b, '}');
   lsp__rpc_end(&b);
@@ -118,8 +116,7 @@ static void ask_for_progress(lsp__client *c) {
   c->progress_id = ++c->next_id;
   lsp__rpc_begin_request(&b, c->progress_id, "window/workDoneProgress/create");
   lsp__json_begin(&b, '{');
-  lsp__json_key(&b, "token");
-  lsp__json_string(&b, PROGRESS_TOKEN);
+  write_string(&b, "token", PROGRESS_TOKEN);
   lsp__json_end(&b, '}');
   lsp__rpc_end(&b);
   lsp__client_send(c, &b);
@@ -172,8 +169,7 @@ void lsp__client_model_news(lsp__client *c) {
   c->unusable = s->model != LSP__MODEL_READY ||
                 completion_new(&c->completion, s->engine, &c->settings.completion) != 0;
   if (c->unusable) c->completion = NULL;
-  for (struct lsp__root *r = c->roots; r != NULL && !c->unusable; r = r->next)
-    completion_root_add(c->completion, r->path);
+  if (!c->unusable) lsp__folders_flush(c);
   tell_model(c);
   lsp__requests_pump(c);
 }
@@ -198,6 +194,8 @@ static void read_capabilities(lsp__client *c, const cJSON *capabilities) {
   const cJSON *workspace = lsp__json_get(capabilities, "workspace");
   lsp__json_get_bool(window, "workDoneProgress", &c->can_progress);
   lsp__json_get_bool(workspace, "configuration", &c->can_configuration);
+  lsp__json_get_bool(lsp__json_get(workspace, "didChangeWatchedFiles"), "dynamicRegistration",
+                     &c->can_watch);
   const cJSON *modes = lsp__json_path(capabilities, "textDocument", "completion", "completionItem",
                                       "insertTextModeSupport", "valueSet", NULL);
   int64_t mode;
@@ -208,7 +206,9 @@ static void read_capabilities(lsp__client *c, const cJSON *capabilities) {
   lsp__json_get_bool(ours, "streaming", &c->start_settings.streaming);
 }
 
-static void set_trace(lsp__client *c, const char *value) {
+static void set_trace(lsp__client *c, const cJSON *params, const char *key) {
+  const char *value;
+  if (!lsp__json_get_string(params, key, &value)) return;
   c->trace = strcmp(value, "verbose") == 0    ? LSP__TRACE_VERBOSE
              : strcmp(value, "messages") == 0 ? LSP__TRACE_MESSAGES
                                               : LSP__TRACE_OFF;
@@ -219,14 +219,8 @@ static void write_flag(lsp__buffer *b, const char *key) {
   lsp__json_bool(b, true);
 }
 
-static void open_object(lsp__buffer *b, const char *key) {
-  lsp__json_key(b, key);
-  lsp__json_begin(b, '{');
-}
-
 static void write_capabilities(const lsp__client *c, lsp__buffer *b) {
-  lsp__json_key(b, "positionEncoding");
-  lsp__json_string(b, lsp__encoding_name(c->encoding));
+  write_string(b, "positionEncoding", lsp__encoding_name(c->encoding));
   open_object(b, "textDocumentSync");
   write_flag(b, "openClose");
   lsp__json_key(b, "change");
@@ -263,24 +257,18 @@ static void write_capabilities(const lsp__client *c, lsp__buffer *b) {
   lsp__json_end(b, '}');
 }
 
-static void tell_setting(void *user, const char *text) {
-  lsp__client_log(user, LSP__LOG_WARNING, "%s", text);
-}
-
 static void initialize(lsp__client *c, lsp__id id, const cJSON *params) {
   if (c->phase != LSP__PHASE_NEW) {
     lsp__client_error(c, id, LSP__INVALID_REQUEST, "initialize was sent before");
     return;
   }
-  const char *trace;
   int64_t parent;
   const cJSON *settings = lsp__json_path(params, "initializationOptions", "fimd", NULL);
   read_capabilities(c, lsp__json_get(params, "capabilities"));
   lsp__settings quiet = c->start_settings; /* what is wrong with them is said afterwards */
-  lsp__settings_apply(&c->start_settings, settings, tell_setting, c);
+  lsp__settings_apply(&c->start_settings, settings, lsp__client_warn, c);
   c->settings = c->start_settings;
-  if (lsp__json_get_string(params, "trace", &trace)) set_trace(c, trace);
-  lsp__folders_init(c, params);
+  set_trace(c, params, "trace");
   lsp__buffer b = {0};
   lsp__rpc_begin_result(&b, id);
   lsp__json_begin(&b, '{');
@@ -288,10 +276,8 @@ static void initialize(lsp__client *c, lsp__id id, const cJSON *params) {
   write_capabilities(c, &b);
   lsp__json_end(&b, '}');
   open_object(&b, "serverInfo");
-  lsp__json_key(&b, "name");
-  lsp__json_string(&b, "fimd");
-  lsp__json_key(&b, "version");
-  lsp__json_string(&b, FIMD_VERSION);
+  write_string(&b, "name", "fimd");
+  write_string(&b, "version", FIMD_VERSION);
   lsp__json_end(&b, '}');
   lsp__json_end(&b, '}');
   lsp__rpc_end(&b);
@@ -304,15 +290,18 @@ static void initialize(lsp__client *c, lsp__id id, const cJSON *params) {
   /* Before the answer: until then the client waits, so it is there to be seen. */
   if (lsp__json_get_int(params, "processId", &parent)) lsp__server_watch_parent(c->server, parent);
   lsp__client_send(c, &b);
-  lsp__settings_apply(&quiet, settings, tell_setting, c);
+  lsp__settings_apply(&quiet, settings, lsp__client_warn, c);
   lsp__settings_changed(c);
+  lsp__folders_init(c, params); /* they are read as the settings say */
 }
 
-static void initialized(lsp__client *c) {
+static void initialized(lsp__client *c, const cJSON *params) {
+  (void)params;
   if (c->initialized) return;
   c->initialized = true;
   if (c->server->model == LSP__MODEL_LOADING && c->can_progress) ask_for_progress(c);
   tell_model(c);
+  lsp__files_watch(c);
   lsp__configuration_ask(c);
 }
 
@@ -344,6 +333,8 @@ static void cancel_request(lsp__client *c, const cJSON *params) {
   if (r != NULL) lsp__request_cancel(r, LSP__CANCELLED, "cancelled");
 }
 
+static void trace(lsp__client *c, const cJSON *params) { set_trace(c, params, "value"); }
+
 static void on_request(lsp__client *c, const lsp__message *m) {
   const char *method = m->method;
   if (c->phase == LSP__PHASE_NEW && strcmp(method, "initialize") != 0)
@@ -367,28 +358,27 @@ static void on_request(lsp__client *c, const lsp__message *m) {
 }
 
 static void on_notification(lsp__client *c, const lsp__message *m) {
-  const char *method = m->method, *value;
-  if (strcmp(method, "exit") == 0) {
+  static const struct {
+    const char *method;
+    void (*take)(lsp__client *c, const cJSON *params);
+  } table[] = {
+      {"textDocument/didChange", lsp__did_change},
+      {"$/cancelRequest", cancel_request},
+      {"textDocument/didOpen", lsp__did_open},
+      {"textDocument/didClose", lsp__did_close},
+      {"textDocument/didSave", lsp__did_save},
+      {"initialized", initialized},
+      {"workspace/didChangeConfiguration", lsp__did_change_configuration},
+      {"workspace/didChangeWatchedFiles", lsp__did_change_files},
+      {"workspace/didChangeWorkspaceFolders", lsp__did_change_folders},
+      {"$/setTrace", trace},
+  };
+  if (strcmp(m->method, "exit") == 0) {
     go(c);
     return;
   }
-  if (c->phase != LSP__PHASE_RUNNING) return;
-  if (strcmp(method, "textDocument/didChange") == 0)
-    lsp__did_change(c, m->params);
-  else if (strcmp(method, "$/cancelRequest") == 0)
-    cancel_request(c, m->params);
-  else if (strcmp(method, "textDocument/didOpen") == 0)
-    lsp__did_open(c, m->params);
-  else if (strcmp(method, "textDocument/didClose") == 0)
-    lsp__did_close(c, m->params);
-  else if (strcmp(method, "initialized") == 0)
-    initialized(c);
-  else if (strcmp(method, "workspace/didChangeConfiguration") == 0)
-    lsp__did_change_configuration(c, m->params);
-  else if (strcmp(method, "workspace/didChangeWorkspaceFolders") == 0)
-    lsp__did_change_folders(c, m->params);
-  else if (strcmp(method, "$/setTrace") == 0 && lsp__json_get_string(m->params, "value", &value))
-    set_trace(c, value);
+  for (size_t i = 0; i < sizeof table / sizeof *table && c->phase == LSP__PHASE_RUNNING; i++)
+    if (strcmp(m->method, table[i].method) == 0) table[i].take(c, m->params);
 }
 
 static void on_response(lsp__client *c, const lsp__message *m) {

@@ -17,12 +17,20 @@ static void write_int(lsp__buffer *b, const char *key, int64_t value) {
   lsp__json_int(b, value);
 }
 
+static void write_number(lsp__buffer *b, const char *key, double value) {
+  lsp__json_key(b, key);
+  lsp__json_double(b, value);
+}
+
+static void write_bool(lsp__buffer *b, const char *key, bool value) {
+  lsp__json_key(b, key);
+  lsp__json_bool(b, value);
+}
+
 static void write_device(const engine *e, const engine_info *info, lsp__buffer *b) {
   engine_state state = engine_get_state(e);
-  lsp__json_key(b, "loaded");
-  lsp__json_bool(b, state.loaded);
-  lsp__json_key(b, "fellBack");
-  lsp__json_bool(b, state.fell_back);
+  write_bool(b, "loaded", state.loaded);
+  write_bool(b, "fellBack", state.fell_back);
   write_int(b, "loads", state.loads);
   write_int(b, "unloads", state.unloads);
   write_int(b, "deviceFailures", state.failures);
@@ -37,10 +45,7 @@ static void write_model(const lsp__server *s, lsp__buffer *b) {
   lsp__json_begin(b, '{');
   write_string(b, "state", states[s->model]);
   if (s->model == LSP__MODEL_FAILED) write_string(b, "error", s->model_error);
-  if (s->model == LSP__MODEL_LOADING) {
-    lsp__json_key(b, "progress");
-    lsp__json_double(b, s->progress);
-  }
+  if (s->model == LSP__MODEL_LOADING) write_number(b, "progress", s->progress);
   if (s->model == LSP__MODEL_READY) {
     const engine_info *info = engine_get_info(s->engine);
     write_string(b, "name", info->model);
@@ -51,10 +56,32 @@ static void write_model(const lsp__server *s, lsp__buffer *b) {
     write_int(b, "parameters", info->parameters);
     write_int(b, "weightBytes", info->weight_bytes);
     write_int(b, "context", info->context);
-    lsp__json_key(b, "loadMs");
-    lsp__json_double(b, info->load_ms);
+    write_number(b, "loadMs", info->load_ms);
     write_device(s->engine, info, b);
   }
+  lsp__json_end(b, '}');
+}
+
+/* The files that guesses come from, as far as they are read. */
+static void write_workspace(const lsp__client *c, lsp__buffer *b) {
+  completion_workspace_info info = {0};
+  engine_pool_info pool = {0};
+  if (c->completion != NULL) {
+    info = completion_workspace_get_info(c->completion);
+    pool = engine_pool_get_info(completion_pool(c->completion));
+  } else { /* what is there to read waits for the model */
+    info.busy = !c->unusable && c->roots != NULL && lsp__settings_reads_workspace(&c->settings);
+  }
+  lsp__json_key(b, "workspace");
+  lsp__json_begin(b, '{');
+  write_bool(b, "busy", info.busy);
+  write_int(b, "files", (int64_t)pool.texts);
+  write_number(b, "megabytes", (double)info.bytes / 1e6);
+  write_int(b, "leftOut", info.left_out);
+  write_bool(b, "cut", info.cut || pool.left_out > 0);
+  write_int(b, "poolTokens", (int64_t)pool.tokens);
+  write_number(b, "poolMegabytes", (double)pool.bytes / 1e6);
+  write_number(b, "ms", info.ms);
   lsp__json_end(b, '}');
 }
 
@@ -77,6 +104,7 @@ void lsp__status_request(lsp__client *c, lsp__id id) {
   write_int(&b, "documents", c->document_count);
   write_int(&b, "requests", c->request_count);
   write_int(&b, "clients", c->server->client_count);
+  write_workspace(c, &b);
   lsp__json_key(&b, "settings");
   lsp__settings_write(&c->settings, &b);
   lsp__json_key(&b, "statistics");

@@ -20,6 +20,7 @@
 #define LSP__DOCUMENTS_MAX 4096   /* open documents of one client */
 #define LSP__OUTSTANDING_MAX 8    /* jobs of one client that the engine has not finished */
 #define LSP__REQUESTS_MAX 1024    /* unanswered or unfinished completion requests of one client */
+#define LSP__CHANGES_MAX 2000     /* changed files that are read one by one; more: their folder */
 #define LSP__COMPLETE_MAX ((size_t)32 << 20) /* bytes of a document that is completed */
 
 typedef struct lsp__server lsp__server;
@@ -100,7 +101,7 @@ struct lsp__client {
   enum { LSP__PHASE_NEW = 0, LSP__PHASE_RUNNING, LSP__PHASE_SHUTDOWN } phase;
   bool initialized; /* the notification came */
   lsp__encoding encoding;
-  bool can_progress, can_configuration, can_insert_as_is;
+  bool can_progress, can_configuration, can_insert_as_is, can_watch;
   enum { LSP__TRACE_OFF = 0, LSP__TRACE_MESSAGES, LSP__TRACE_VERBOSE } trace;
   lsp__settings start_settings, settings; /* with initializationOptions; and as they are now */
   float unload_after; /* as it was last passed on to the engine for this client */
@@ -108,8 +109,10 @@ struct lsp__client {
   int document_count;
   struct lsp__root {
     struct lsp__root *next;
-    char *path; /* owned */
-  } *roots;
+    char *path; /* owned; no '/' at its end */
+    int changes; /* files that the notification at hand says have changed */
+  } *roots; /* in the client's order */
+  bool reads_workspace;   /* completion/ was given the folders while it reads files */
   completion *completion; /* NULL until the model is ready */
   bool unusable;          /* there will be none */
   bool failure_told;
@@ -152,9 +155,16 @@ void lsp__folders_init(lsp__client *c, const cJSON *params); /* of initialize */
 void lsp__did_change_configuration(lsp__client *c, const cJSON *params);
 void lsp__configuration_ask(lsp__client *c);
 void lsp__configuration_answer(lsp__client *c, const cJSON *result);
+void lsp__client_warn(void *client, const char *text); /* for lsp__settings_apply */
 void lsp__settings_changed(lsp__client *c);
 /* Gives completion/ the documents that changed since it last saw them. */
 void lsp__documents_flush(lsp__client *c);
+/* A completion that was just made gets the folders. */
+void lsp__folders_flush(lsp__client *c);
+void lsp__did_save(lsp__client *c, const cJSON *params);
+void lsp__did_change_files(lsp__client *c, const cJSON *params);
+/* Asks to be told of files that change, where the client can. */
+void lsp__files_watch(lsp__client *c);
 void lsp__workspace_free(lsp__client *c);
 
 /* ---- methods --------------------------------------------------------------------------- */

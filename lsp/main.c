@@ -39,7 +39,8 @@ static const char help_text[] =
     "  fimd bench [--json]           time the tokenizer, prefill and decode\n"
     "  fimd bench engine [MODEL]     a table: prefill, decode, steps of 1 to 128 tokens, GB/s\n"
     "    --random-weights SIZE:TYPE  a true shape without a file: 0.5b 1.5b 3b 7b 14b 32b, in\n"
-    "                                f32 f16 bf16 q8_0 q4_0 q4_k q6_k (also for generate)\n"
+    "                                f32 f16 bf16 q8_0 q4_0 q4_k q6_k (also for generate, and\n"
+    "    --random-tokenizer DIR      with the tokenizer.json in DIR, for bench lookahead)\n"
     "    --quick, --json             fewer runs of each; the table as JSON\n"
     "  fimd bench lookahead --workspace DIR\n"
     "                                tokens a step and speed-up of every way to guess ahead, on\n"
@@ -90,6 +91,7 @@ enum {
   OPT_GPU_MEMORY,
   OPT_UNLOAD_AFTER,
   OPT_RANDOM_WEIGHTS,
+  OPT_RANDOM_TOKENIZER,
   OPT_QUICK,
   OPT_WORKSPACE,
   OPT_HOLES,
@@ -127,6 +129,7 @@ static const struct option long_options[] = {
     {"gpu-memory", required_argument, NULL, OPT_GPU_MEMORY},
     {"unload-after", required_argument, NULL, OPT_UNLOAD_AFTER},
     {"random-weights", required_argument, NULL, OPT_RANDOM_WEIGHTS},
+    {"random-tokenizer", required_argument, NULL, OPT_RANDOM_TOKENIZER},
     {"quick", no_argument, NULL, OPT_QUICK},
     {"workspace", required_argument, NULL, OPT_WORKSPACE},
     {"holes", required_argument, NULL, OPT_HOLES},
@@ -253,6 +256,7 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_GPU_MEMORY: return parse_size("--gpu-memory", value, &e->gpu_memory);
   case OPT_UNLOAD_AFTER: return parse_minutes("--unload-after", value, &e->unload_after_ms);
   case OPT_RANDOM_WEIGHTS: e->random_weights = value; return true;
+  case OPT_RANDOM_TOKENIZER: e->random_tokenizer = value; return true;
   case OPT_QUICK: o->quick = true; return true;
   case OPT_WORKSPACE: o->workspace = value; return true;
   case OPT_HOLES: return parse_int("--holes", value, 1, 100000, &o->holes);

@@ -11,7 +11,7 @@
 
 #include "lsp/json.h"
 
-typedef enum kind { BOOL, INT, SEED, REAL, LANGUAGES, COMMAND_LINE } kind;
+typedef enum kind { BOOL, INT, SEED, REAL, LANGUAGES, DRAFT, COMMAND_LINE } kind;
 
 static const struct key {
   const char *name;
@@ -31,6 +31,7 @@ static const struct key {
     {"topP", REAL, offsetof(lsp__settings, completion.top_p), 0, 1, NULL},
     {"seed", SEED, offsetof(lsp__settings, completion.seed), 0, 9007199254740992.0, NULL},
     {"noContext", BOOL, offsetof(lsp__settings, completion.no_context), 0, 0, NULL},
+    {"draft", DRAFT, 0, 0, 0, NULL},
     {"unloadAfter", REAL, offsetof(lsp__settings, unload_after), 0, 10080, NULL},
     {"model", COMMAND_LINE, 0, 0, 0, "--model"},
     {"backend", COMMAND_LINE, 0, 0, 0, "--backend"},
@@ -100,6 +101,16 @@ static void apply_number(lsp__settings *s, const struct key *k, const cJSON *ite
   }
 }
 
+static void apply_draft(lsp__settings *s, const cJSON *item, const teller *t) {
+  engine_draft draft;
+  if (!cJSON_IsString(item) || engine_draft_parse(item->valuestring, &draft) != ENGINE_OK) {
+    say(t, "draft", "must be all, none, prompt, pool, recycle, lookahead or lookahead:W,N,G");
+    return;
+  }
+  s->completion.draft = draft;
+  s->completion.no_draft = draft.sources == 0;
+}
+
 static const struct key *find_key(const char *name) {
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     if (strcmp(keys[i].name, name) == 0) return &keys[i];
@@ -125,6 +136,8 @@ void lsp__settings_apply(lsp__settings *s, const cJSON *object,
       say(&t, k->name, what);
     } else if (k->kind == LANGUAGES) {
       apply_languages(s, item, &t);
+    } else if (k->kind == DRAFT) {
+      apply_draft(s, item, &t);
     } else if (k->kind != BOOL) {
       apply_number(s, k, item, &t);
     } else if (cJSON_IsBool(item)) {
@@ -133,6 +146,12 @@ void lsp__settings_apply(lsp__settings *s, const cJSON *object,
       say(&t, k->name, "must be true or false");
     }
   }
+}
+
+bool lsp__settings_reads_workspace(const lsp__settings *s) {
+  const unsigned files = 1u << ENGINE_SOURCE_IMPORTED | 1u << ENGINE_SOURCE_WORKSPACE;
+  unsigned sources = s->completion.draft.sources;
+  return !s->completion.no_draft && (sources == 0 || (sources & files) != 0);
 }
 
 bool lsp__settings_language_on(const lsp__settings *s, const char *language) {
@@ -149,6 +168,23 @@ int lsp__minutes_to_ms(float minutes) {
   return ms <= 0 ? 0 : ms < 1 ? 1 : (int)ms;
 }
 
+/* What engine_draft_parse would make it of again. */
+static void write_draft(const completion_options *o, lsp__buffer *b) {
+  static const char *const names[] = {"prompt", "pool", "recycle", "lookahead"};
+  const engine_draft *d = &o->draft;
+  const char *name = o->no_draft ? "none" : "all";
+  char window[64];
+  engine_draft named;
+  for (size_t i = 0; i < sizeof names / sizeof *names && !o->no_draft; i++)
+    if (engine_draft_parse(names[i], &named) == ENGINE_OK && named.sources == d->sources)
+      name = names[i];
+  if (!o->no_draft && d->w > 0) {
+    snprintf(window, sizeof window, "lookahead:%d,%d,%d", d->w, d->n, d->g);
+    name = window;
+  }
+  lsp__json_string(b, name);
+}
+
 void lsp__settings_write(const lsp__settings *s, lsp__buffer *b) {
   lsp__json_begin(b, '{');
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
@@ -160,6 +196,7 @@ void lsp__settings_write(const lsp__settings *s, lsp__buffer *b) {
     if (k->kind == INT) lsp__json_int(b, *(const int *)field);
     if (k->kind == SEED) lsp__json_int(b, (int64_t)*(const uint64_t *)field);
     if (k->kind == REAL) lsp__json_double(b, *(const float *)field);
+    if (k->kind == DRAFT) write_draft(&s->completion, b);
     if (k->kind != LANGUAGES) continue;
     lsp__json_begin(b, '{');
     for (int n = 0; n < s->language_count; n++) {

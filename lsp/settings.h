@@ -29,6 +29,8 @@ void lsp__settings_init(lsp__settings *s, const completion_options *start);
 /* Takes what is good in the object; says of each other member why it was left, through tell. */
 void lsp__settings_apply(lsp__settings *s, const cJSON *object,
                          void (*tell)(void *user, const char *text), void *user);
+/* Whether guesses may come from the files of the workspace, so that they have to be read. */
+bool lsp__settings_reads_workspace(const lsp__settings *s);
 bool lsp__settings_language_on(const lsp__settings *s, const char *language);
 /* unloadAfter and --unload-after as the engine takes them: nothing but 0 becomes 0, "never". */
 int lsp__minutes_to_ms(float minutes);

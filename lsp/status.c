@@ -36,6 +36,9 @@ void lsp__statistics_finished(lsp__statistics *s, const completion_stats *stats,
                               completion_stop stop, bool shown, double answer_ms) {
   s->tokens += (uint64_t)stats->tokens;
   s->steps += (uint64_t)stats->steps;
+  s->drafted += (uint64_t)stats->drafted;
+  s->accepted += (uint64_t)stats->accepted;
+  s->host_ms += stats->host_ms;
   s->prompt_tokens += (uint64_t)stats->prompt_tokens;
   s->prefilled_tokens += (uint64_t)stats->prefilled_tokens;
   s->last = *stats;
@@ -56,6 +59,20 @@ static void write_int(lsp__buffer *b, const char *key, uint64_t value) {
 static void write_number(lsp__buffer *b, const char *key, double value) {
   lsp__json_key(b, key);
   lsp__json_double(b, value);
+}
+
+static double ratio(uint64_t tokens, uint64_t steps) {
+  return steps > 0 ? (double)tokens / (double)steps : 0;
+}
+
+/* How the tokens came: in steps, by guesses that were verified. */
+static void write_decoding(lsp__buffer *b, uint64_t tokens, uint64_t steps, uint64_t drafted,
+                           uint64_t accepted) {
+  write_int(b, "tokens", tokens);
+  write_int(b, "steps", steps);
+  write_number(b, "tokensPerStep", ratio(tokens, steps));
+  write_int(b, "drafted", drafted);
+  write_int(b, "accepted", accepted);
 }
 
 static void write_outcomes(lsp__buffer *b, const char *key, const uint64_t *outcomes) {
@@ -83,14 +100,15 @@ static void write_last(lsp__buffer *b, const completion_stats *l, completion_sto
   lsp__json_string(b, completion_strstop(stop));
   write_int(b, "promptTokens", (uint64_t)l->prompt_tokens);
   write_int(b, "prefilledTokens", (uint64_t)l->prefilled_tokens);
-  write_int(b, "tokens", (uint64_t)l->tokens);
-  write_int(b, "steps", (uint64_t)l->steps);
+  write_decoding(b, (uint64_t)l->tokens, (uint64_t)l->steps, (uint64_t)l->drafted,
+                 (uint64_t)l->accepted);
   write_int(b, "contextPieces", (uint64_t)l->context_pieces);
   write_number(b, "contextMs", l->context_ms);
   write_number(b, "promptMs", l->prompt_ms);
   write_number(b, "prefillMs", l->prefill_ms);
   write_number(b, "firstTokenMs", l->first_token_ms);
   write_number(b, "decodeMs", l->decode_ms);
+  write_number(b, "hostMs", l->host_ms);
   write_number(b, "totalMs", l->total_ms);
   lsp__json_end(b, '}');
 }
@@ -99,8 +117,8 @@ void lsp__statistics_write(const lsp__statistics *s, lsp__buffer *b) {
   lsp__json_begin(b, '{');
   write_outcomes(b, "inlineCompletion", s->inline_outcomes);
   write_outcomes(b, "completion", s->popup_outcomes);
-  write_int(b, "tokens", s->tokens);
-  write_int(b, "steps", s->steps);
+  write_decoding(b, s->tokens, s->steps, s->drafted, s->accepted);
+  write_number(b, "hostMs", s->host_ms);
   write_int(b, "promptTokens", s->prompt_tokens);
   write_int(b, "prefilledTokens", s->prefilled_tokens);
   write_samples(b, "answerMs", &s->answer_ms);
@@ -115,7 +133,8 @@ void lsp__statistics_line(const lsp__statistics *s, char *out, size_t len) {
   for (int i = 0; i < LSP__OUTCOMES; i++) asked += s->inline_outcomes[i] + s->popup_outcomes[i];
   snprintf(out, len,
            "fimd: %" PRIu64 " of %" PRIu64 " requests shown; %.0f ms at the median, %.0f ms at the "
-           "90th percentile; %" PRIu64 " tokens in %" PRIu64 " steps",
+           "90th percentile; %" PRIu64 " tokens in %" PRIu64 " steps (%.2f a step)",
            shown, asked, lsp__samples_percentile(&s->answer_ms, 0.5),
-           lsp__samples_percentile(&s->answer_ms, 0.9), s->tokens, s->steps);
+           lsp__samples_percentile(&s->answer_ms, 0.9), s->tokens, s->steps,
+           ratio(s->tokens, s->steps));
 }

@@ -27,7 +27,8 @@ typedef enum lsp__outcome {
 /* Of one client. Zero-initialise. */
 typedef struct lsp__statistics {
   uint64_t inline_outcomes[LSP__OUTCOMES], popup_outcomes[LSP__OUTCOMES];
-  uint64_t tokens, steps, prompt_tokens, prefilled_tokens;
+  uint64_t tokens, steps, drafted, accepted, prompt_tokens, prefilled_tokens;
+  double host_ms; /* of decoding, outside the model's steps */
   lsp__samples answer_ms;  /* from the request's arrival to the answer, where text was shown */
   lsp__samples first_ms;   /* to the first token */
   lsp__samples prefilled;  /* prompt tokens computed */

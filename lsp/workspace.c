@@ -142,21 +142,24 @@ void lsp__documents_flush(lsp__client *c) {
 
 /* ---- folders --------------------------------------------------------------------------- */
 
+/* "/a/" and "/a" are the same folder. */
+static void cut_slashes(char *path) {
+  for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) path[n - 1] = '\0';
+}
+
+/* Takes the path over; NULL is passed over. The first folder is the first to be read. */
 static void add_root(lsp__client *c, char *path) {
   if (path == NULL) return;
-  for (struct lsp__root *r = c->roots; r != NULL; r = r->next)
-    if (strcmp(r->path, path) == 0) {
-      free(path);
-      return;
-    }
-  struct lsp__root *r = calloc(1, sizeof *r);
+  cut_slashes(path);
+  struct lsp__root **end = &c->roots;
+  while (*end != NULL && strcmp((*end)->path, path) != 0) end = &(*end)->next;
+  struct lsp__root *r = *end == NULL ? calloc(1, sizeof *r) : NULL;
   if (r == NULL) {
     free(path);
     return;
   }
   r->path = path;
-  r->next = c->roots;
-  c->roots = r;
+  *end = r;
   if (c->completion != NULL) completion_root_add(c->completion, path);
 }
 
@@ -172,18 +175,15 @@ static void remove_root(lsp__client *c, const char *path) {
   }
 }
 
-/* "file:///a/" and "file:///a" are the same folder. */
-static char *folder_path(const cJSON *folder) {
+/* The path of an object's "uri", owned, or NULL. */
+static char *path_of(const cJSON *object) {
   const char *uri;
-  char *path = lsp__json_get_string(folder, "uri", &uri) ? lsp__uri_to_path(uri) : NULL;
-  if (path == NULL) return NULL;
-  for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) path[n - 1] = '\0';
-  return path;
+  return lsp__json_get_string(object, "uri", &uri) ? lsp__uri_to_path(uri) : NULL;
 }
 
 static void add_folders(lsp__client *c, const cJSON *list) {
   if (!cJSON_IsArray(list)) return;
-  for (const cJSON *i = list->child; i != NULL; i = i->next) add_root(c, folder_path(i));
+  for (const cJSON *i = list->child; i != NULL; i = i->next) add_root(c, path_of(i));
 }
 
 void lsp__folders_init(lsp__client *c, const cJSON *params) {
@@ -203,21 +203,145 @@ void lsp__did_change_folders(lsp__client *c, const cJSON *params) {
   const cJSON *removed = lsp__json_get(event, "removed");
   if (cJSON_IsArray(removed))
     for (const cJSON *i = removed->child; i != NULL; i = i->next) {
-      char *path = folder_path(i);
-      if (path != NULL) remove_root(c, path);
+      char *path = path_of(i);
+      if (path == NULL) continue;
+      cut_slashes(path);
+      remove_root(c, path);
       free(path);
     }
   add_folders(c, lsp__json_get(event, "added"));
 }
 
+void lsp__folders_flush(lsp__client *c) {
+  c->reads_workspace = lsp__settings_reads_workspace(&c->settings);
+  for (struct lsp__root *r = c->roots; r != NULL; r = r->next)
+    completion_root_add(c->completion, r->path);
+}
+
+/* ---- files on the disk ----------------------------------------------------------------- */
+
+/* What is known of the folder's files is dropped, and all of them are read, if any are. */
+static void read_anew(lsp__client *c, const struct lsp__root *r) {
+  completion_root_remove(c->completion, r->path);
+  completion_root_add(c->completion, r->path);
+}
+
+/* The innermost folder that the file is in; NULL where it is in none, or below a name that begins
+ * with a dot, where nothing is ever read: git alone writes hundreds of files there. */
+static struct lsp__root *root_of(lsp__client *c, const char *path) {
+  struct lsp__root *best = NULL;
+  size_t longest = 0;
+  for (struct lsp__root *r = c->roots; r != NULL; r = r->next) {
+    size_t n = strlen(r->path);
+    if (n < longest || strncmp(path, r->path, n) != 0 || path[n] != '/') continue;
+    best = r;
+    longest = n;
+  }
+  for (const char *p = path + longest; best != NULL && (p = strstr(p, "/.")) != NULL; p++)
+    if (strchr(p + 1, '/') != NULL) return NULL;
+  return best;
+}
+
+/* Their rules say which other files may be read. */
+static bool is_rules(const char *path) {
+  const char *name = strrchr(path, '/');
+  return name != NULL && (strcmp(name, "/.gitignore") == 0 || strcmp(name, "/.fimdignore") == 0);
+}
+
+static void count_change(lsp__client *c, const char *path) {
+  struct lsp__root *r = root_of(c, path);
+  if (r == NULL) return;
+  if (is_rules(path))
+    r->changes = LSP__CHANGES_MAX + 1;
+  else if (r->changes <= LSP__CHANGES_MAX)
+    r->changes++;
+}
+
+static void read_change(lsp__client *c, const char *path) {
+  struct lsp__root *r = root_of(c, path);
+  if (r != NULL && r->changes <= LSP__CHANGES_MAX) completion_file_changed(c->completion, path);
+}
+
+typedef void take_path(lsp__client *c, const char *path);
+
+static void one_path(lsp__client *c, const cJSON *item, take_path *take) {
+  char *path = path_of(item);
+  if (path != NULL) take(c, path);
+  free(path);
+}
+
+/* Takes the path of each object with a uri in a list, or of the one object. */
+static void each_path(lsp__client *c, const cJSON *items, take_path *take) {
+  if (!cJSON_IsArray(items)) {
+    one_path(c, items, take);
+    return;
+  }
+  for (const cJSON *i = items->child; i != NULL; i = i->next) one_path(c, i, take);
+}
+
+/* A few files are read one by one. After many, as when git changes the branch, the folder is. */
+static void files_changed(lsp__client *c, const cJSON *items) {
+  if (c->completion == NULL || !c->reads_workspace) return;
+  for (struct lsp__root *r = c->roots; r != NULL; r = r->next) r->changes = 0;
+  each_path(c, items, count_change);
+  for (struct lsp__root *r = c->roots; r != NULL; r = r->next)
+    if (r->changes > LSP__CHANGES_MAX) completion_root_changed(c->completion, r->path);
+  each_path(c, items, read_change);
+}
+
+void lsp__did_save(lsp__client *c, const cJSON *params) {
+  files_changed(c, lsp__json_get(params, "textDocument"));
+}
+
+void lsp__did_change_files(lsp__client *c, const cJSON *params) {
+  files_changed(c, lsp__json_get(params, "changes"));
+}
+
+/* A client that refuses tells us of no files; the answer changes nothing. */
+void lsp__files_watch(lsp__client *c) {
+  if (!c->can_watch) return;
+  lsp__buffer b = {0};
+  lsp__rpc_begin_request(&b, ++c->next_id, "client/registerCapability");
+  lsp__json_begin(&b, '{');
+  lsp__json_key(&b, "registrations");
+  lsp__json_begin(&b, '[');
+  lsp__json_begin(&b, '{');
+  lsp__json_key(&b, "id");
+  lsp__json_string(&b, "fimd/files");
+  lsp__json_key(&b, "method");
+  lsp__json_string(&b, "workspace/didChangeWatchedFiles");
+  lsp__json_key(&b, "registerOptions");
+  lsp__json_begin(&b, '{');
+  lsp__json_key(&b, "watchers");
+  lsp__json_begin(&b, '[');
+  lsp__json_begin(&b, '{');
+  lsp__json_key(&b, "globPattern");
+  lsp__json_string(&b, "**/*");
+  lsp__json_end(&b, '}');
+  lsp__json_end(&b, ']');
+  lsp__json_end(&b, '}');
+  lsp__json_end(&b, '}');
+  lsp__json_end(&b, ']');
+  lsp__json_end(&b, '}');
+  lsp__rpc_end(&b);
+  lsp__client_send(c, &b);
+}
+
 /* ---- settings -------------------------------------------------------------------------- */
 
-static void tell(void *user, const char *text) {
+void lsp__client_warn(void *user, const char *text) {
   lsp__client_log(user, LSP__LOG_WARNING, "%s", text);
 }
 
+/* Folders are read, or not, as the settings are when completion/ gets them. */
 void lsp__settings_changed(lsp__client *c) {
-  if (c->completion != NULL) completion_set_options(c->completion, &c->settings.completion);
+  bool reads = lsp__settings_reads_workspace(&c->settings);
+  if (c->completion != NULL) {
+    completion_set_options(c->completion, &c->settings.completion);
+    for (struct lsp__root *r = c->roots; r != NULL && reads != c->reads_workspace; r = r->next)
+      read_anew(c, r);
+    c->reads_workspace = reads;
+  }
   lsp__server_settings_changed(c);
 }
 
@@ -225,7 +349,7 @@ void lsp__settings_changed(lsp__client *c) {
  * the start. What initialize has promised stays. */
 static void replace_settings(lsp__client *c, const cJSON *object) {
   lsp__settings fresh = c->start_settings;
-  lsp__settings_apply(&fresh, object, tell, c);
+  lsp__settings_apply(&fresh, object, lsp__client_warn, c);
   fresh.popup = c->settings.popup;
   fresh.streaming = c->settings.streaming;
   c->settings = fresh;

@@ -138,7 +138,8 @@ static void test_by_kind(void **state) {
   write_text("t/empty.c", "");
   static const char *const in[] = {
       ".env", "key.pem", "secrets.yml", "id_rsa", "sub/credentials.json", "sub/a/.env.local",
-      "ignored.c", "sub/kept.c", "node_modules/m/x.js", "__pycache__/x.py", ".github/w.yml", ".aws/x.txt", "noending", "image.png", "app.min.js", "yarn.lock",
+      "ignored.c", "sub/kept.c", "node_modules/m/x.js", "__pycache__/x.py", ".github/w.yml",
+      ".aws/x.txt", "noending", "image.png", "app.min.js", "yarn.lock",
       "package-lock.json", "go.sum", "pic.svg", ".git/x.c", "mine.c"};
   for (size_t i = 0; i < sizeof in / sizeof in[0]; i++) {
     char path[64];
@@ -215,6 +216,9 @@ static void test_without_repository(void **state) {
   write_text("t/.gitignore", "/src/b.c");
   expect_walk("t", ".gitignore\nsrc/a.c\nvendor/a.c\n");
   expect_allows_agrees("t");
+  run("mkdir -p t/.ssh/x");
+  write_text("t/.ssh/x/a.c", CANARY);
+  assert_int_equal(expect_walk("t/.ssh/x", "").secret, 1);
 }
 
 static void test_other_repositories(void **state) {
@@ -368,7 +372,8 @@ static void test_unreadable(void **state) {
   write_text("t/ruled/b.c", CANARY), write_text("t/huge/a.c", CANARY);
   write_lines("t/long/.gitignore", 5000, 10000, ""), write_text("t/long/a.c", CANARY);
   write_text("t/linked/a.c", "x");
-  run("chmod 000 t/closed t/no.c t/ruled/.gitignore");
+  run("mkdir t/first && echo '*' >t/first/.gitignore && touch t/first/.fimdignore");
+  run("chmod 000 t/closed t/no.c t/ruled/.gitignore t/first/.fimdignore");
   bool root = geteuid() == 0; /* who may read all */
   if (root) assert_int_equal(seteuid(65534), 0);
   walked w = {0};
@@ -377,7 +382,7 @@ static void test_unreadable(void **state) {
   run("chmod 700 t/closed");
   assert_int_equal(status, 0);
   expect_paths(&w, "a.c\nlinked/a.c\n");
-  assert_int_equal(w.counts.unreadable, 5);
+  assert_int_equal(w.counts.unreadable, 6);
   completion__buffer_free(&w.paths);
 }
 

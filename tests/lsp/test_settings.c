@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 /* after the above */
@@ -59,6 +60,54 @@ static void test_settings(void **state) {
   assert_int_equal(apply(&s, "null"), 0);
 }
 
+/* The settings' draft, as it is written. */
+static void expect_draft(const lsp__settings *s, const char *want) {
+  lsp__buffer b = {0};
+  cJSON *tree;
+  const char *why, *draft;
+  size_t where;
+  lsp__settings_write(s, &b);
+  assert_int_equal(lsp__json_parse(b.data, b.len, &tree, &why, &where), 0);
+  assert_true(lsp__json_get_string(tree, "draft", &draft));
+  assert_string_equal(draft, want);
+  cJSON_Delete(tree);
+  lsp__buffer_free(&b);
+}
+
+static void test_draft(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    bool reads;
+  } good[] = {{"none", false},    {"all", true},        {"prompt", false},         {"pool", true},
+              {"recycle", false}, {"lookahead", false}, {"lookahead:5,3,4", false}};
+  static const char *const bad[] = {
+      "\"\"",     "\"some\"", "\"lookahead:5,3\"", "\"lookahead:0,3,4\"",
+      "\"pool \"", "7",        "false",             "{\"sources\":1}"};
+  const completion_options start = {0};
+  lsp__settings s;
+  lsp__settings_init(&s, &start);
+  expect_draft(&s, "all"); /* as completion.h has it */
+  assert_true(lsp__settings_reads_workspace(&s));
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    char json[64];
+    snprintf(json, sizeof json, "{\"draft\":\"%s\"}", good[i].name);
+    assert_int_equal(apply(&s, json), 0);
+    expect_draft(&s, good[i].name);
+    assert_int_equal(s.completion.no_draft, i == 0);
+    assert_int_equal(lsp__settings_reads_workspace(&s), good[i].reads);
+  }
+  assert_int_equal(s.completion.draft.w, 5);
+  assert_int_equal(s.completion.draft.n, 3);
+  assert_int_equal(s.completion.draft.g, 4);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    char json[64];
+    snprintf(json, sizeof json, "{\"draft\":%s}", bad[i]);
+    assert_int_equal(apply(&s, json), 1);
+    expect_draft(&s, "lookahead:5,3,4");
+  }
+}
+
 static void test_languages(void **state) {
   (void)state;
   const completion_options start = {0};
@@ -94,7 +143,9 @@ static void test_statistics(void **state) {
   for (int i = 0; i < LSP__SAMPLES; i++) lsp__samples_add(&s->answer_ms, 7);
   assert_true(lsp__samples_percentile(&s->answer_ms, 0) == 7);
   assert_true(lsp__samples_percentile(&s->answer_ms, 1) == 7);
-  const completion_stats stats = {.tokens = 5, .steps = 6, .prefilled_tokens = 7};
+  const completion_stats stats = {.tokens = 6, .steps = 4, .prefilled_tokens = 7, .drafted = 9,
+                                  .accepted = 3, .host_ms = 0.5};
+  lsp__statistics_finished(s, &stats, COMPLETION_STOP_LINE, true, 3);
   lsp__statistics_finished(s, &stats, COMPLETION_STOP_LINE, true, 3);
   lsp__statistics_outcome(s, false, LSP__SHOWN);
   lsp__statistics_outcome(s, true, LSP__FAILED);
@@ -105,11 +156,21 @@ static void test_statistics(void **state) {
   size_t where;
   int64_t n;
   assert_int_equal(lsp__json_parse(b.data, b.len, &tree, &why, &where), 0);
-  assert_true(lsp__json_get_int(tree, "tokens", &n) && n == 5);
+  assert_true(lsp__json_get_int(tree, "tokens", &n) && n == 12);
+  assert_true(lsp__json_get_int(tree, "drafted", &n) && n == 18);
+  assert_true(lsp__json_get_int(tree, "accepted", &n) && n == 6);
+  const cJSON *last = lsp__json_get(tree, "last");
+  assert_true(lsp__json_get_int(last, "accepted", &n) && n == 3);
+  assert_true(lsp__json_get(tree, "hostMs")->valuedouble == 1);
+  assert_true(lsp__json_get(last, "hostMs")->valuedouble == 0.5);
+  assert_true(lsp__json_get(tree, "tokensPerStep")->valuedouble == 1.5);
   assert_true(lsp__json_to_int(lsp__json_path(tree, "completion", "failed", NULL), &n) && n == 1);
   assert_true(lsp__json_to_int(lsp__json_path(tree, "last", "prefilledTokens", NULL), &n) && n == 7);
   cJSON_Delete(tree);
   lsp__buffer_free(&b);
+  char whole[256];
+  lsp__statistics_line(s, whole, sizeof whole);
+  assert_non_null(strstr(whole, "12 tokens in 8 steps (1.50 a step)"));
   char line[64]; /* too short: it is cut, not overrun */
   lsp__statistics_line(s, line, sizeof line);
   assert_true(strncmp(line, "fimd: 1 of 2", 12) == 0);
@@ -119,6 +180,7 @@ static void test_statistics(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_settings),
+      cmocka_unit_test(test_draft),
       cmocka_unit_test(test_languages),
       cmocka_unit_test(test_statistics),
   };

@@ -68,7 +68,7 @@ const logs = (d) => d.wire.messages.filter((m) => m.method === 'window/logMessag
 // ---- settings
 
 {
-  const d = await begin({ initializationOptions: { fimd: { languages: { markdown: false }, maxTokens: 'many', colour: 1, popup: false, model: 'x.gguf', temperature: 9 } } });
+  const d = await begin({ initializationOptions: { fimd: { languages: { markdown: false }, maxTokens: 'many', colour: 1, popup: false, model: 'x.gguf', temperature: 9, draft: 'often' } } });
   equal(d.init.capabilities.completionProvider, undefined, 'popup: false is not offered');
   open(d, 'file:///w/a.py', fibonacci);
   open(d, 'file:///w/a.md', fibonacci, 'markdown');
@@ -77,7 +77,7 @@ const logs = (d) => d.wire.messages.filter((m) => m.method === 'window/logMessag
   equal(await ask(1, 'file:///w/a.md'), [], 'a language that is off');
   check((await ask(2)).length === 1, 'others are on');
   const said = logs(d).join('\n');
-  for (const word of ['maxTokens', 'colour', 'model', 'temperature']) check(said.includes(word), `a bad setting is said: ${word}`, said);
+  for (const word of ['maxTokens', 'colour', 'model', 'temperature', 'draft']) check(said.includes(word), `a bad setting is said: ${word}`, said);
   d.notify('workspace/didChangeConfiguration', { settings: { fimd: { enable: false, maxLines: 3 } } });
   equal(await ask(3), [], 'enable: false');
   equal((await status(4)).settings.maxLines, 3, 'a number is taken');

@@ -1,0 +1,430 @@
+/* test_draft.c - guesses change the number of steps and nothing else: tokens, stops, sessions and
+ * draws are those of plain decoding, whatever is guessed. On the embedded model. */
+#include "tests/engine/golden.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+#define CONTEXT 256
+#define TOKENS 24
+
+static const char *const methods[] = {"prompt", "pool", "recycle", "all", "lookahead:4,3,4",
+                                      "lookahead:8,4,8", "lookahead:1,2,1", "lookahead:5,8,3"};
+#define N_METHODS (sizeof methods / sizeof *methods)
+
+static engine *open_engine(int context) {
+  engine *e;
+  char err[512];
+  engine_options o = {.context = context, .threads = 2, .backend = "cpu"};
+  if (engine_open(&e, &o, err, sizeof err) != ENGINE_OK) fail_msg("%s", err);
+  return e;
+}
+
+static int setup(void **state) {
+  *state = open_engine(CONTEXT);
+  return 0;
+}
+
+static int teardown(void **state) {
+  engine_close(*state);
+  return 0;
+}
+
+static const char *const texts[] = {
+    "<|fim_prefix|>def fibonacci(n):\n    if n < 2:\n        return n\n    return <|fim_suffix|>\n\n"
+    "print(fibonacci(10))\n<|fim_middle|>",
+    "<|fim_prefix|>static int max(int a, int b) {\n  <|fim_suffix|>\n}\n\nstatic int min(int a, "
+    "int b) {\n  return a < b ? a : b;\n}\n<|fim_middle|>",
+    "for i in range(10):\n    a = i + 1\nfor j in range(10):\n    a = j + 1\nfor k in range(",
+};
+#define N_TEXTS (sizeof texts / sizeof *texts)
+
+static engine_tokens ids_of(engine *e, const char *text) {
+  engine_tokens t = {0};
+  assert_int_equal(engine_tokenize(e, text, strlen(text), true, &t), ENGINE_OK);
+  return t;
+}
+
+static engine_draft draft_of(const char *method) {
+  engine_draft d;
+  assert_int_equal(engine_draft_parse(method, &d), ENGINE_OK);
+  return d;
+}
+
+typedef struct sink {
+  engine_tokens tokens;
+  int calls, stop_at; /* > 0: ask to stop once there are so many */
+} sink;
+
+static int take(void *user, const int32_t *ids, int n) {
+  sink *k = user;
+  k->calls++;
+  assert_true(n >= 1);
+  assert_int_equal(engine_tokens_append(&k->tokens, ids, n), ENGINE_OK);
+  return k->stop_at > 0 && k->tokens.n >= k->stop_at;
+}
+
+static engine_generate_result generate(engine_session *s, const engine_generate_params *p,
+                                       sink *k) {
+  engine_generate_result r;
+  assert_int_equal(engine_session_generate(s, p, NULL, take, k, &r), ENGINE_OK);
+  assert_int_equal(r.tokens, k->tokens.n);
+  assert_true(r.accepted <= r.drafted);
+  return r;
+}
+
+static void assert_tokens(const engine_tokens *got, const engine_tokens *expected,
+                          const char *what) {
+  if (got->n != expected->n ||
+      memcmp(got->ids, expected->ids, (size_t)got->n * sizeof *got->ids) != 0)
+    fail_msg("%s: other tokens (%d and %d)", what, got->n, expected->n);
+}
+
+/* Prompt, then generate, in a session of its own. */
+static engine_generate_result run(engine *e, const engine_tokens *prompt,
+                                  const engine_generate_params *p, engine_tokens *out) {
+  engine_session *s;
+  sink k = {0};
+  assert_int_equal(engine_session_new(e, &s), ENGINE_OK);
+  assert_int_equal(engine_session_sync(s, prompt->ids, prompt->n, NULL, NULL), ENGINE_OK);
+  engine_generate_result r = generate(s, p, &k);
+  int n;
+  const int32_t *cached = engine_session_tokens(s, &n); /* what it holds is what came */
+  assert_true(n >= prompt->n && n <= prompt->n + k.tokens.n);
+  assert_memory_equal(cached, prompt->ids, (size_t)prompt->n * sizeof *cached);
+  if (n > prompt->n)
+    assert_memory_equal(cached + prompt->n, k.tokens.ids, (size_t)(n - prompt->n) * sizeof *cached);
+  engine_session_delete(s);
+  *out = k.tokens;
+  return r;
+}
+
+/* A pool that knows the answer (after some of the prompt), wrong answers, and noise. */
+static engine_pool *make_pool(engine *e, const engine_tokens *prompt, const engine_tokens *answer) {
+  engine_pool *p;
+  int64_t id;
+  uint32_t seed = 1;
+  assert_int_equal(engine_pool_new(&p, 0), ENGINE_OK);
+  for (int wrong = 0; wrong < 3; wrong++) {
+    engine_tokens t = {0};
+    int from = prompt->n > 12 ? prompt->n - 12 : 0;
+    engine_tokens_append(&t, prompt->ids + from, prompt->n - from);
+    engine_tokens_append(&t, answer->ids, answer->n);
+    if (wrong > 0 && answer->n > 4 * wrong) t.ids[t.n - answer->n + 4 * wrong] ^= 1;
+    assert_int_equal(engine_pool_add(p, t.ids, t.n, &id), ENGINE_OK);
+    engine_tokens_free(&t);
+  }
+  engine_tokens noise = {0};
+  for (int i = 0; i < 2000; i++) {
+    seed = seed * 1664525u + 1013904223u;
+    engine_tokens_push(&noise, (int32_t)(seed >> 12) % engine_get_info(e)->vocab);
+  }
+  assert_int_equal(engine_pool_add(p, noise.ids, noise.n, &id), ENGINE_OK);
+  assert_int_equal(engine_pool_open(p, &id), ENGINE_OK);
+  assert_int_equal(engine_pool_splice(p, id, 0, 0, prompt->ids, prompt->n), ENGINE_OK);
+  engine_pool_focus(p, id, NULL, 0);
+  assert_int_equal(engine_pool_accept(p, answer->ids, answer->n), ENGINE_OK);
+  engine_tokens_free(&noise);
+  return p;
+}
+
+/* ---- greedy ------------------------------------------------------------------------------- */
+
+static void test_greedy(void **state) {
+  engine *e = *state;
+  for (size_t i = 0; i < N_TEXTS; i++) {
+    engine_tokens prompt = ids_of(e, texts[i]), plain = {0};
+    engine_generate_params p = {.max_tokens = TOKENS, .ignore_stop = true};
+    engine_generate_result r = run(e, &prompt, &p, &plain);
+    assert_int_equal(plain.n, TOKENS);
+    assert_int_equal(r.steps, TOKENS);
+    assert_int_equal(r.drafted, 0);
+    p.pool = make_pool(e, &prompt, &plain);
+    for (size_t m = 0; m < N_METHODS; m++)
+      for (int all = 0; all < 2; all++) {
+        engine_tokens got = {0};
+        p.draft = draft_of(methods[m]);
+        p.draft.all_of_them = all == 1;
+        p.draft.most = 20;
+        r = run(e, &prompt, &p, &got);
+        assert_tokens(&got, &plain, methods[m]);
+        assert_int_equal(r.tokens, r.steps + r.accepted);
+        bool knows = strcmp(methods[m], "pool") == 0 || strcmp(methods[m], "all") == 0;
+        if (knows && all == 1 && r.steps > TOKENS / 3)
+          fail_msg("%s: %d steps where the pool has the answer", methods[m], r.steps);
+        engine_tokens_free(&got);
+      }
+    engine_pool_delete(p.pool);
+    engine_tokens_free(&prompt);
+    engine_tokens_free(&plain);
+  }
+}
+
+/* A session that has decoded with guesses goes on as if it had not: in the same call's text, after
+ * a change of the prompt, and with its stop tokens obeyed. */
+static void test_sessions_go_on(void **state) {
+  engine *e = *state;
+  engine_session *with, *without;
+  engine_tokens prompt = ids_of(e, texts[0]);
+  assert_int_equal(engine_session_new(e, &with), ENGINE_OK);
+  assert_int_equal(engine_session_new(e, &without), ENGINE_OK);
+  for (int round = 0; round < 6; round++) {
+    engine_generate_params p = {.max_tokens = 5 + round, .ignore_stop = round % 2 == 0};
+    sink a = {0}, b = {0};
+    if (round % 3 == 0) {
+      prompt.ids[10 + round] = 100 + round;
+      assert_int_equal(engine_session_sync(with, prompt.ids, prompt.n, NULL, NULL), ENGINE_OK);
+      assert_int_equal(engine_session_sync(without, prompt.ids, prompt.n, NULL, NULL), ENGINE_OK);
+    }
+    engine_generate_result plain = generate(without, &p, &a);
+    p.draft = draft_of("all");
+    p.draft.all_of_them = true;
+    engine_generate_result guessed = generate(with, &p, &b);
+    assert_tokens(&b.tokens, &a.tokens, "a round");
+    assert_int_equal(guessed.stop, plain.stop);
+    engine_tokens_free(&a.tokens);
+    engine_tokens_free(&b.tokens);
+  }
+  float *x = malloc(2 * 16384 * sizeof *x), *y = x + 16384;
+  assert_int_equal(engine_session_sync(with, prompt.ids, prompt.n, NULL, NULL), ENGINE_OK);
+  assert_int_equal(engine_session_sync(without, prompt.ids, prompt.n, NULL, NULL), ENGINE_OK);
+  assert_int_equal(engine_session_logits(with, x), ENGINE_OK);
+  assert_int_equal(engine_session_logits(without, y), ENGINE_OK);
+  assert_memory_equal(x, y, 16384 * sizeof *x);
+  free(x);
+  engine_session_delete(with);
+  engine_session_delete(without);
+  engine_tokens_free(&prompt);
+}
+
+/* The last token that is asked for, and the last one for which there is room. */
+static void test_limits(void **state) {
+  engine *e = open_engine(96);
+  (void)state;
+  engine_tokens prompt = ids_of(e, texts[2]);
+  for (int max = 1; max < 80; max += max < 8 ? 1 : 23) {
+    engine_tokens plain = {0}, got = {0};
+    engine_generate_params p = {.max_tokens = max, .ignore_stop = true};
+    engine_generate_result a = run(e, &prompt, &p, &plain);
+    p.draft = draft_of(max % 2 ? "all" : "lookahead:8,4,8");
+    p.draft.all_of_them = true;
+    engine_generate_result b = run(e, &prompt, &p, &got);
+    assert_tokens(&got, &plain, "a limit");
+    assert_int_equal(a.stop, b.stop);
+    assert_int_equal(a.tokens, b.tokens);
+    engine_tokens_free(&plain);
+    engine_tokens_free(&got);
+  }
+  engine_tokens_free(&prompt);
+  engine_close(e);
+}
+
+/* The caller's stop comes after a step's tokens; the session holds no more than it was told. */
+static void test_caller_stops(void **state) {
+  engine *e = *state;
+  engine_tokens prompt = ids_of(e, texts[2]), plain = {0};
+  engine_generate_params p = {.max_tokens = TOKENS, .ignore_stop = true};
+  run(e, &prompt, &p, &plain);
+  p.pool = make_pool(e, &prompt, &plain);
+  p.draft = draft_of("all");
+  p.draft.all_of_them = true;
+  engine_session *s;
+  assert_int_equal(engine_session_new(e, &s), ENGINE_OK);
+  for (int stop = 1; stop < 12; stop += 5) {
+    sink k = {.stop_at = stop};
+    assert_int_equal(engine_session_sync(s, prompt.ids, prompt.n, NULL, NULL), ENGINE_OK);
+    engine_generate_result r = generate(s, &p, &k);
+    assert_int_equal(r.stop, ENGINE_STOP_CALLER);
+    assert_true(k.tokens.n >= stop && k.tokens.n <= TOKENS);
+    assert_memory_equal(k.tokens.ids, plain.ids, (size_t)k.tokens.n * sizeof *plain.ids);
+    engine_tokens_free(&k.tokens);
+  }
+  atomic_bool cancel;
+  atomic_init(&cancel, true);
+  engine_generate_result r;
+  assert_int_equal(engine_session_generate(s, &p, &cancel, NULL, NULL, &r), ENGINE_OK);
+  assert_int_equal(r.stop, ENGINE_STOP_CANCELLED);
+  assert_int_equal(r.tokens, 0);
+  engine_session_delete(s);
+  engine_pool_delete(p.pool);
+  engine_tokens_free(&plain);
+  engine_tokens_free(&prompt);
+}
+
+/* Tokens that are dictated come out as they are, and are known where the pool has them. */
+static void test_replay(void **state) {
+  engine *e = *state;
+  engine_tokens prompt = ids_of(e, texts[1]), text = ids_of(e, "return a > b ? a : b;"), got = {0};
+  engine_generate_params p = {.max_tokens = text.n, .ignore_stop = true, .replay = text.ids,
+                              .n_replay = text.n, .draft = draft_of("all")};
+  p.draft.all_of_them = true;
+  p.pool = make_pool(e, &prompt, &text);
+  engine_generate_result r = run(e, &prompt, &p, &got);
+  assert_tokens(&got, &text, "dictated");
+  assert_true(r.accepted > text.n / 2);
+  engine_tokens_free(&got);
+  p.replay = (const int32_t[]){16384};
+  p.n_replay = 1;
+  engine_session *s;
+  assert_int_equal(engine_session_new(e, &s), ENGINE_OK);
+  assert_int_equal(engine_session_sync(s, prompt.ids, prompt.n, NULL, NULL), ENGINE_OK);
+  assert_int_equal(engine_session_generate(s, &p, NULL, NULL, NULL, NULL), ENGINE_EINVAL);
+  engine_session_delete(s);
+  engine_pool_delete(p.pool);
+  engine_tokens_free(&prompt);
+  engine_tokens_free(&text);
+}
+
+/* A device that fails in the middle of guessing: an error, and then all is as before. */
+static void test_failure(void **state) {
+  engine *e = *state;
+  engine_tokens prompt = ids_of(e, texts[0]), plain = {0}, got = {0};
+  engine_generate_params p = {.max_tokens = 8, .ignore_stop = true};
+  run(e, &prompt, &p, &plain);
+  p.draft = draft_of("all");
+  engine_session *s;
+  assert_int_equal(engine_session_new(e, &s), ENGINE_OK);
+  assert_int_equal(engine_session_sync(s, prompt.ids, prompt.n, NULL, NULL), ENGINE_OK);
+  assert_int_equal(engine_session_prepare(s), ENGINE_OK);
+  engine__fail_step(e, ENGINE_EDEVICE, 2);
+  assert_int_equal(engine_session_generate(s, &p, NULL, NULL, NULL, NULL), ENGINE_EDEVICE);
+  engine_session_delete(s);
+  run(e, &prompt, &p, &got);
+  assert_tokens(&got, &plain, "after a failure");
+  engine_tokens_free(&got);
+  engine_tokens_free(&plain);
+  engine_tokens_free(&prompt);
+}
+
+/* ---- sampling ----------------------------------------------------------------------------- */
+
+static void test_draws(void **state) {
+  engine *e = *state;
+  engine_tokens prompt = ids_of(e, texts[2]);
+  for (uint64_t seed = 0; seed < 6; seed++) {
+    engine_tokens plain = {0}, got = {0};
+    engine_generate_params p = {.max_tokens = TOKENS, .ignore_stop = true, .temperature = 0.8f,
+                                .top_p = seed % 2 ? 0.9f : 0, .seed = seed};
+    run(e, &prompt, &p, &plain);
+    p.pool = make_pool(e, &prompt, &plain);
+    p.draft = draft_of("all");
+    p.draft.all_of_them = true;
+    engine_generate_result r = run(e, &prompt, &p, &got);
+    assert_tokens(&got, &plain, "draws of one seed");
+    assert_true(r.accepted > 0);
+    engine_pool_delete(p.pool);
+    engine_tokens_free(&plain);
+    engine_tokens_free(&got);
+  }
+  engine_tokens_free(&prompt);
+}
+
+/* The second token of many draws, guessed in the first step, against the model's own distribution
+ * of it (given the first): Pearson's chi-square over the likeliest tokens and the rest. */
+#define DRAWS 600
+#define CLASSES 6
+
+static void test_distribution(void **state) {
+  engine *e = *state;
+  engine_tokens prompt = ids_of(e, texts[2]);
+  const float temperature = 1.5f;
+  int vocab = engine_get_info(e)->vocab, counted = 0, seen[CLASSES + 1] = {0};
+  engine_session *s;
+  float *logits = malloc((size_t)vocab * sizeof *logits);
+  assert_non_null(logits);
+  assert_int_equal(engine_session_new(e, &s), ENGINE_OK);
+  int32_t first = 0, best[CLASSES];
+  double chance[CLASSES + 1], sum = 0, rest = 1;
+  assert_int_equal(engine_session_sync(s, prompt.ids, prompt.n, NULL, NULL), ENGINE_OK);
+  assert_int_equal(engine_session_logits(s, logits), ENGINE_OK);
+  for (int i = 1; i < vocab; i++)
+    if (logits[i] > logits[first]) first = i;
+  engine_tokens longer = {0};
+  engine_tokens_append(&longer, prompt.ids, prompt.n);
+  engine_tokens_push(&longer, first);
+  assert_int_equal(engine_session_sync(s, longer.ids, longer.n, NULL, NULL), ENGINE_OK);
+  assert_int_equal(engine_session_logits(s, logits), ENGINE_OK);
+  for (int i = 0; i < vocab; i++) sum += exp(logits[i] / (double)temperature);
+  for (int c = 0; c < CLASSES; c++) {
+    best[c] = 0;
+    for (int i = 1; i < vocab; i++)
+      if (logits[i] > logits[best[c]]) best[c] = i;
+    chance[c] = exp(logits[best[c]] / (double)temperature) / sum;
+    rest -= chance[c];
+    logits[best[c]] = -1e30f;
+  }
+  chance[CLASSES] = rest;
+  /* The pool guesses the first token, and the likeliest ones after it. */
+  engine_pool *pool;
+  int64_t id;
+  assert_int_equal(engine_pool_new(&pool, 0), ENGINE_OK);
+  for (int c = 0; c < CLASSES; c++) {
+    int32_t line[] = {prompt.ids[prompt.n - 2], prompt.ids[prompt.n - 1], first, best[c]};
+    assert_int_equal(engine_pool_add(pool, line, 4, &id), ENGINE_OK);
+  }
+  int guessed = 0;
+  for (int i = 0; i < DRAWS; i++) {
+    sink k = {0};
+    engine_generate_params p = {.max_tokens = 2, .ignore_stop = true, .temperature = temperature,
+                                .seed = (uint64_t)i, .draft = draft_of("pool"), .pool = pool};
+    p.draft.all_of_them = true;
+    assert_int_equal(engine_session_sync(s, prompt.ids, prompt.n, NULL, NULL), ENGINE_OK);
+    guessed += generate(s, &p, &k).accepted;
+    if (k.tokens.ids[0] == first) {
+      int c = 0;
+      while (c < CLASSES && best[c] != k.tokens.ids[1]) c++;
+      seen[c]++;
+      counted++;
+    }
+    engine_tokens_free(&k.tokens);
+  }
+  double chi = 0;
+  for (int c = 0; c <= CLASSES; c++) {
+    double expected = chance[c] * counted;
+    chi += (seen[c] - expected) * (seen[c] - expected) / expected;
+  }
+  assert_true(counted > 50 && guessed > 50);
+  if (chi > 22.46) /* 6 degrees of freedom, p = 0.001; the seeds are fixed */
+    fail_msg("chi-square %.1f over %d draws", chi, counted);
+  engine_pool_delete(pool);
+  engine_session_delete(s);
+  engine_tokens_free(&longer);
+  engine_tokens_free(&prompt);
+  free(logits);
+}
+
+/* ---- words -------------------------------------------------------------------------------- */
+
+static void test_parse(void **state) {
+  static const char *const wrong[] = {"", "All", "pool ", "lookahead:", "lookahead:4,3",
+                                      "lookahead:4,3,4,5", "lookahead:0,3,4", "lookahead:4,1,4",
+                                      "lookahead:-4,3,4", "lookahead:40,3,4", "lookahead:32,16,4",
+                                      "lookahead:4,3,4x", "lookahead:99999999999,3,4"};
+  engine_draft d;
+  (void)state;
+  assert_int_equal(engine_draft_parse("none", &d), ENGINE_OK);
+  assert_int_equal(d.sources, 0);
+  for (size_t i = 0; i < N_METHODS; i++) {
+    assert_int_equal(engine_draft_parse(methods[i], &d), ENGINE_OK);
+    assert_int_not_equal(d.sources, 0);
+  }
+  assert_int_equal(engine_draft_parse("lookahead:15,5,15", &d), ENGINE_OK);
+  assert_true(d.w == 15 && d.n == 5 && d.g == 15);
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+    if (engine_draft_parse(wrong[i], &d) != ENGINE_EINVAL) fail_msg("'%s' was taken", wrong[i]);
+  for (int i = 0; i < ENGINE_SOURCES; i++)
+    assert_true(strlen(engine_source_name((engine_source)i)) > 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_greedy),      cmocka_unit_test(test_sessions_go_on),
+      cmocka_unit_test(test_limits),      cmocka_unit_test(test_caller_stops),
+      cmocka_unit_test(test_replay),      cmocka_unit_test(test_failure),
+      cmocka_unit_test(test_draws),       cmocka_unit_test(test_distribution),
+      cmocka_unit_test(test_parse),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
