@@ -164,16 +164,14 @@ int completion_new(completion **out, engine *e, const completion_options *option
   pthread_cond_init(&c->idle, NULL);
   specials_collect(c);
   c->parser = completion__parser_new(COMPLETION__PATIENCE_MS);
-  c->logits = malloc((size_t)engine_get_info(e)->vocab * sizeof *c->logits);
   if (engine_pool_new(&c->pool, 0) == 0) c->workspace = completion__workspace_new(e, c->pool);
-  int status = c->parser && c->logits && c->workspace ? 0 : COMPLETION_ENOMEM;
+  int status = c->parser && c->workspace ? 0 : COMPLETION_ENOMEM;
   if (!status) status = completion_set_options(c, options);
   if (!status) status = run_errand(c, NULL, errand_open);
   if (status) {
     completion__parser_delete(c->parser);
     completion__workspace_delete(c->workspace);
     engine_pool_delete(c->pool);
-    free(c->logits);
     pthread_cond_destroy(&c->idle);
     pthread_mutex_destroy(&c->lock);
     free(c);
@@ -193,7 +191,6 @@ void completion_delete(completion *c) {
   run_errand(c, NULL, errand_close);
   completion__documents_free(&c->documents);
   engine_pool_delete(c->pool);
-  free(c->logits);
   pthread_cond_destroy(&c->idle);
   pthread_mutex_destroy(&c->lock);
   free(c);

@@ -48,6 +48,8 @@ typedef struct run {
   size_t keep;             /* bytes of it, once a rule said stop */
   completion_stop stop;
   engine_tokens ids; /* prompt, typed text and what was generated */
+  completion__slice must;      /* typed text that the model's next tokens must agree with */
+  completion__slice unwritten; /* of it, what on_tokens has not been given yet */
   int lines_told;    /* in the last on_update */
   completion_stats stats;
   int status;
@@ -260,9 +262,9 @@ static int first_token(const engine *e, completion__slice t, int32_t *id) {
  * the tokenizer would begin it with. Any other start of it is left out: "." is likely before
  * any name, but no name is ever written as "." and the rest. Of blanks the last one belongs to
  * the word that follows, so they may also begin as if they were one fewer. */
-static int best_agreeing(const run *r, completion__slice must, int32_t *best) {
+static int best_agreeing(const run *r, const float *logits, completion__slice must,
+                         int32_t *best) {
   const engine *e = r->c->engine;
-  const float *logits = r->c->logits;
   int32_t fewer = -1;
   int rc = first_token(e, must, best);
   if (!rc && completion__is_blank(must.s[must.len - 1]))
@@ -288,8 +290,8 @@ static int sync(run *r) {
   return 0;
 }
 
-/* Token healing: the typed text up to its last token is fed as it is; the rest is written
- * again by the model, which may only choose tokens that agree with it, so that what follows
+/* Token healing: the typed text up to its last token is fed as it is; the rest is written again by
+ * the model, which may only choose tokens that agree with it (on_choose), so that what follows
  * begins at a token's border. What the last of them has beyond the cursor opens the answer. */
 static int feed_typed(run *r) {
   completion__slice typed = typed_slice(r);
@@ -298,35 +300,50 @@ static int feed_typed(run *r) {
   int rc =
       engine_tokens_append(&r->ids, r->c->reuse.prompt.tokens.ids, r->c->reuse.prompt.tokens.n);
   if (!rc && typed.len > heal) rc = engine_tokenize(e, typed.s, typed.len - heal, false, &r->ids);
-  if (rc) return engine_failed(r, rc);
-  completion__slice must = completion__slice_cut(typed, typed.len - heal, typed.len);
-  while (must.len) {
-    if (cancelled(r)) return COMPLETION_ECANCELLED;
-    int status = sync(r);
-    if (status) return status;
-    rc = engine_session_logits(r->c->session, r->c->logits);
-    if (rc) return engine_failed(r, rc);
-    int32_t id;
-    rc = best_agreeing(r, must, &id);
-    if (rc) return engine_failed(r, rc);
-    if (id < 0) { /* no token for these bytes: as they are */
-      rc = engine_tokenize(e, must.s, must.len, false, &r->ids);
-      return rc ? engine_failed(r, rc) : 0;
-    }
-    rc = engine_tokens_push(&r->ids, id);
-    if (rc) return engine_failed(r, rc);
-    size_t len = 0;
-    const char *text = engine_token_text(e, id, &len);
-    if (len > must.len) return completion__buffer_append(&r->text, text + must.len, len - must.len);
-    must = completion__slice_cut(must, len, must.len);
+  r->must = completion__slice_cut(typed, typed.len - heal, typed.len);
+  r->unwritten = r->must;
+  return rc ? engine_failed(r, rc) : 0;
+}
+
+/* Whether the token may be the next one: it begins with all that must be written, or is the start
+ * of it. */
+static bool on_allow(void *user, int32_t id) {
+  const run *r = user;
+  size_t len = 0;
+  const char *text = engine_token_text(r->c->engine, id, &len);
+  size_t n = len < r->must.len ? len : r->must.len;
+  return n > 0 && memcmp(text, r->must.s, n) == 0;
+}
+
+/* The next token, while it is not free. Where no token has the bytes, they are taken as the
+ * tokenizer has them. */
+static bool on_choose(void *user, const float *logits, int32_t *id) {
+  run *r = user;
+  const engine *e = r->c->engine;
+  engine_tokens as_is = {0};
+  size_t len = 0;
+  int rc = best_agreeing(r, logits, r->must, id);
+  if (!rc && *id < 0) {
+    rc = engine_tokenize(e, r->must.s, r->must.len, false, &as_is);
+    *id = as_is.n ? as_is.ids[0] : 0;
+    engine_tokens_free(&as_is);
   }
-  return 0;
+  if (rc) {
+    r->status = engine_failed(r, rc);
+    *id = 0;
+    return false;
+  }
+  engine_token_text(e, *id, &len);
+  if (len == 0) len = r->must.len; /* nothing would be written, for ever */
+  r->must = completion__slice_cut(r->must, len, r->must.len);
+  return r->must.len > 0;
 }
 
 /* ---- decoding -------------------------------------------------------------------------- */
 
 static int on_tokens(void *user, const int32_t *ids, int n) {
   run *r = user;
+  if (r->status) return 1;
   if (r->stats.tokens == 0) r->stats.first_token_ms = completion__now_ms() - r->j->started_ms;
   for (int i = 0; i < n; i++) {
     size_t len = 0;
@@ -336,27 +353,36 @@ static int on_tokens(void *user, const int32_t *ids, int n) {
       r->keep = r->text.len;
       return 1;
     }
-    if (engine_tokens_push(&r->ids, ids[i]) || completion__buffer_append(&r->text, text, len)) {
+    size_t typed = len < r->unwritten.len ? len : r->unwritten.len; /* not the answer's */
+    r->unwritten = completion__slice_cut(r->unwritten, typed, r->unwritten.len);
+    if (engine_tokens_push(&r->ids, ids[i]) ||
+        completion__buffer_append(&r->text, text + typed, len - typed)) {
       r->status = COMPLETION_ENOMEM;
       return 1;
     }
-    r->stats.tokens++;
+    if (typed == 0) r->stats.tokens++;
+    if (r->text.len == 0) continue;
     r->stop =
         completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), false, &r->keep);
     if (r->stop != COMPLETION_STOP_NONE) return 1;
+    if (r->stats.tokens == r->j->options.max_tokens) break;
   }
   tell_lines(r);
-  return 0;
+  return r->stats.tokens == r->j->options.max_tokens;
 }
 
 static int decode(run *r) {
   completion_job *j = r->j;
   int status = sync(r);
   if (status) return status;
-  engine_generate_params params = {.max_tokens = j->options.max_tokens,
+  bool heals = r->must.len > 0;
+  engine_generate_params params = {.max_tokens = j->options.max_tokens + (int)r->must.len,
                                    .temperature = j->options.temperature,
                                    .top_p = j->options.top_p,
                                    .seed = j->options.seed,
+                                   .choose = heals ? on_choose : NULL,
+                                   .allow = heals ? on_allow : NULL,
+                                   .choose_user = r,
                                    .draft = j->options.draft,
                                    .pool = r->c->pool};
   engine_generate_result result = {0};

@@ -36,7 +36,6 @@ struct completion {
   completion__parser *parser;
   completion__reuse reuse;
   completion__settled settled;
-  float *logits; /* [vocab] */
   struct completion__shown {
     const completion__document *document; /* only compared; NULL: nothing was shown */
     size_t at;                            /* where in its text */

@@ -143,7 +143,8 @@ static uint64_t hash_of(const char *text, size_t len) {
 static bool is_known(completion__workspace *w, int root, const char *path, uint64_t hash) {
   pthread_mutex_lock(&w->lock);
   int i = find_file(w, path);
-  bool known = i >= 0 && w->files[i].id != 0 && w->files[i].hash == hash;
+  bool known = i >= 0 && w->files[i].id != 0 && w->files[i].hash == hash &&
+               !atomic_load(&w->roots[root]->gone);
   if (known) {
     w->files[i].root = root;
     w->files[i].round = w->roots[root]->round;
@@ -377,7 +378,10 @@ int completion__workspace_add(completion__workspace *w, const char *path) {
   struct root *r = calloc(1, sizeof *r);
   struct root **grown = realloc(w->roots, ((size_t)w->n_roots + 1) * sizeof *grown);
   if (grown) w->roots = grown;
-  if (r) r->path = strdup(path);
+  if (r) {
+    r->path = strdup(path);
+    r->round = 1; /* 0 is no walk's */
+  }
   int status = r && grown && r->path ? 0 : COMPLETION_ENOMEM;
   if (!status) {
     w->roots[w->n_roots++] = r;

@@ -20,7 +20,7 @@
 #include "engine/sampler.h"
 
 #define MOST 64           /* guesses of a step, unless the caller says */
-#define SAMPLING_MOST 15  /* with a temperature: all rows' logits come to the host */
+#define LOGITS_MOST 15    /* where all rows' logits come to the host */
 #define FLOOR 0.004f      /* least chance of a guess */
 #define REST_MOST 8       /* steps without looking for guesses, after looking in vain */
 #define ROWS COST_ROWS_MAX
@@ -54,6 +54,7 @@ typedef struct run {
   engine_drafter *d; /* NULL: no guesses at all */
   sampler draw;
   bool sample;
+  bool choosing; /* the caller does, still */
   int replayed;
   bool has_window; /* in this step, with so many rows: */
   int window_rows;
@@ -162,7 +163,7 @@ static void draft(run *r) {
   const engine_draft *o = &r->p->draft;
   const cost_curve *c = &r->s->engine->cost;
   int most = least(o->most > 0 ? o->most : MOST, room(r) - r->window_rows);
-  if (r->sample) most = least(most, SAMPLING_MOST);
+  if (r->sample || r->choosing) most = least(most, LOGITS_MOST);
   most = least(most, DRAFT_NODES_MAX);
   d->tree.n = 0;
   if (most < 1 || d->rest-- > 0) return;
@@ -174,6 +175,8 @@ static void draft(run *r) {
                        .most = most,
                        .depth = r->p->max_tokens - r->r.tokens - 1,
                        .cost = priced ? c->ms + 1 + r->window_rows : NULL,
+                       .allow = r->choosing ? r->p->allow : NULL,
+                       .allow_user = r->p->choose_user,
                        .floor = FLOOR};
   drafter_build(d->drafter, &terms, &d->tree);
   /* Where guesses do not pay, looking for them is not free either. */
@@ -257,7 +260,7 @@ static int compute(run *r, kernels_result *result) {
   }
   bool recycles = r->d != NULL && (r->p->draft.sources & DRAFT_BIT(ENGINE_SOURCE_RECYCLED));
   batch.top_k = recycles ? RECYCLE_WIDTH : 1;
-  batch.want_logits = r->sample;
+  batch.want_logits = r->sample || r->choosing;
   double start = engine__now_ms();
   forward_errand errand = {.run = r->d != NULL ? learn : NULL, .user = r->d};
   int rc = engine__device_step(s->engine, s->cache, &batch, &errand, result);
@@ -276,9 +279,15 @@ static int compute(run *r, kernels_result *result) {
 }
 
 static int32_t choose(run *r, const kernels_result *result, int row) {
+  const float *logits = result->logits;
   if (r->replayed < r->p->n_replay) return r->p->replay[r->replayed++];
-  if (!r->sample) return result->top_ids[row * result->top_k];
-  return sampler_draw(&r->draw, result->logits + (size_t)row * (size_t)r->draw.vocab, NULL);
+  if (logits != NULL) logits += (size_t)row * (size_t)r->s->engine->info[0].vocab;
+  if (r->choosing) {
+    int32_t id = 0;
+    r->choosing = r->p->choose(r->p->choose_user, logits, &id);
+    return id;
+  }
+  return r->sample ? sampler_draw(&r->draw, logits, NULL) : result->top_ids[row * result->top_k];
 }
 
 static int find_child(const draft_tree *t, int parent, int32_t id) {
@@ -378,7 +387,8 @@ int engine_session_generate(engine_session *s, const engine_generate_params *par
                             const atomic_bool *cancel,
                             int (*on_tokens)(void *user, const int32_t *ids, int n),
                             void *user, engine_generate_result *result) {
-  run r = {.s = s, .p = params, .sample = params->temperature > 0};
+  run r = {.s = s, .p = params, .sample = params->temperature > 0,
+           .choosing = params->choose != NULL};
   double start = engine__now_ms();
   int rc = check_params(s, params);
   if (rc == ENGINE_OK && r.sample)

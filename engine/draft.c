@@ -2,7 +2,6 @@
 #include "engine/draft.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +35,7 @@
 #ifndef RATE
 #define RATE 0.2f          /* of learning */
 #endif
+#define ALLOWED_SHARE 0.8f  /* of the tokens that are guessed among those that are allowed */
 #define UNSEEN 1e-4f        /* share of a token that nobody voted for in the weight of "none" */
 #define BIG 6.0f            /* weights stay within exp(-BIG)..exp(BIG) */
 
@@ -108,7 +108,7 @@ static void default_weights(drafter *d) {
       for (int c = 0; c < COUNTS; c++)
         for (int a = 0; a < 2; a++)
           d->log_weight[((s * LENGTHS + l) * COUNTS + c) * 2 + a] =
-              trust[s] + 0.7f * (float)l - 1.0f + (a ? 0.3f : 0.0f) + 0.2f * (float)c;
+              trust[s] + 0.7f * (float)l - 1.0f + (a ? 0.3f + 0.2f * (float)c : 0.0f);
   for (int k = 0; k < KINDS; k++) d->weight[k] = expf(d->log_weight[k]);
 }
 
@@ -391,9 +391,18 @@ static void expand(drafter *d, int node, float chance) {
   }
   for (int i = 0; i < b.n; i++) {
     float c = chance * b.weight[i] / all;
-    if (c >= d->terms.floor && !engine_token_is_special(d->engine, b.ids[i]))
-      heap_add(d, (candidate){c, node, b.ids[i]});
+    if (c < d->terms.floor || engine_token_is_special(d->engine, b.ids[i])) continue;
+    if (node == DRAFT_ROOT && d->terms.allow && !d->terms.allow(d->terms.allow_user, b.ids[i]))
+      continue;
+    heap_add(d, (candidate){c, node, b.ids[i]});
   }
+}
+
+/* Of the first tokens only some are allowed: their chances are those among them. */
+static void only_allowed(drafter *d) {
+  float sum = 0;
+  for (int i = 0; i < d->n_heap; i++) sum += d->heap[i].chance;
+  for (int i = 0; i < d->n_heap && sum > 0; i++) d->heap[i].chance *= ALLOWED_SHARE / sum;
 }
 
 /* Adds the candidate as the tree's next node, and what may follow it to the heap. */
@@ -458,6 +467,7 @@ void drafter_build(drafter *d, const draft_terms *terms, draft_tree *out) {
     root->before = drafter_before(d);
     look_up(d, d->context, d->n_context, true, root);
     expand(d, DRAFT_ROOT, 1);
+    if (terms->allow != NULL) only_allowed(d);
     float expected = 1;
     while (d->tree.n < terms->most && d->n_heap > 0) {
       candidate c = heap_take(d);
@@ -520,17 +530,4 @@ void drafter_learn(drafter *d, const int32_t *tokens, const int *path, int n) {
 void drafter_saw(drafter *d, int32_t before, int32_t last, const int32_t *ids,
                  const float *logits, int n) {
   recycle_learn(&d->recycled, before, last, ids, logits, n);
-}
-
-void drafter_print_weights(const drafter *d, void (*line)(void *user, const char *text),
-                           void *user) {
-  for (int s = 0; s < ENGINE_SOURCES; s++)
-    for (int l = 0; l < LENGTHS; l++) {
-      char text[160];
-      int at = 0;
-      for (int k = 0; k < COUNTS * 2; k++)
-        at += snprintf(text + at, sizeof text - (size_t)at, "%.2ff, ",
-                       (double)d->log_weight[(s * LENGTHS + l) * COUNTS * 2 + k]);
-      line(user, text);
-    }
 }

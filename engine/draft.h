@@ -51,6 +51,8 @@ typedef struct draft_terms {
   int depth;           /* of the deepest one at most */
   const float *cost;   /* [1 + most] ms of a step by its nodes; NULL: as many as there are */
   float floor;         /* least chance of a node that is looked at */
+  bool (*allow)(void *user, int32_t id); /* of the first tokens; NULL: any */
+  void *allow_user;
 } draft_terms;
 
 /* Fills *out. The pool is locked meanwhile. */
@@ -64,9 +66,5 @@ void drafter_saw(drafter *d, int32_t before, int32_t last, const int32_t *ids,
 
 /* The token before the current one, or -1. */
 int32_t drafter_before(const drafter *d);
-
-/* For training the defaults: writes the weights as C, one line a source. */
-void drafter_print_weights(const drafter *d, void (*line)(void *user, const char *text),
-                           void *user);
 
 #endif

@@ -166,7 +166,7 @@ typedef enum engine_pool_kind {
   ENGINE_POOL_ACCEPTED,  /* a completion that was taken */
 } engine_pool_kind;
 
-/* max_bytes: what the workspace's files may take, about 16 bytes a token; 0: 768 MiB. */
+/* max_bytes: what the workspace's files may take, about 24 bytes a token; 0: 768 MiB. */
 int engine_pool_new(engine_pool **out, size_t max_bytes);
 /* No session may be generating with it. NULL is a no-op. */
 void engine_pool_delete(engine_pool *p);
@@ -272,6 +272,14 @@ typedef struct engine_generate_params {
   engine_draft draft; /* changes the speed, never the tokens */
   engine_pool *pool;  /* borrowed during the call; NULL: none */
   engine_drafter *drafter; /* borrowed during the call, in no other one; NULL: the session's */
+  /* Token healing: the first tokens are chosen here, not by the model alone. choose gets the logits
+   * [vocab] of the next token and sets *id; it is called for one token after the other until it
+   * returns false, which makes that token the last it chose. allow says whether it could choose a
+   * token next, as far as the guesses for the very next one go; it must not change anything.
+   * NULL, both: the model chooses from the start. */
+  bool (*choose)(void *user, const float *logits, int32_t *id);
+  bool (*allow)(void *user, int32_t id);
+  void *choose_user;
   /* For measuring: tokens[n_replay] that are taken for the model's choice, whatever it says, as
    * long as there are any. Borrowed during the call. */
   const int32_t *replay;

@@ -8,6 +8,7 @@
 
 #define FIRST_BITS 10
 #define FIRST_CAPACITY 2048
+#define ERASED_MOST 200 /* places of texts that are gone, passed in one chain at no charge */
 
 static uint32_t hash_before(const int32_t *end, int length, int bits) {
   uint64_t h = (uint64_t)length;
@@ -46,7 +47,7 @@ void ngrams_clear(ngrams *x) {
 
 /* ---- room ------------------------------------------------------------------------------ */
 
-static void drop_growth(ngrams_growth *g) {
+void ngrams_drop(ngrams_growth *g) {
   for (int l = 0; l < NGRAMS_LEVELS_MAX; l++) {
     free(g->heads[l]);
     g->heads[l] = NULL;
@@ -73,12 +74,12 @@ int ngrams_prepare(const ngrams *x, uint32_t more, ngrams_growth *out) {
   for (int l = 0; l < x->n_levels; l++) {
     out->heads[l] = calloc((size_t)1 << out->bits, sizeof(uint32_t));
     if (out->heads[l] == NULL) {
-      drop_growth(out);
+      ngrams_drop(out);
       return ENGINE_ENOMEM;
     }
     /* A chain of the smaller table goes on serving both halves: what does not agree is seen so. */
     for (uint32_t i = 1; i < x->n; i++)
-      if (has_context(x, i, x->levels[l]))
+      if (x->previous[l][i] != i && has_context(x, i, x->levels[l]))
         out->heads[l][hash_before(x->tokens + i, x->levels[l], out->bits)] = i;
   }
   return ENGINE_OK;
@@ -95,7 +96,7 @@ int ngrams_commit(ngrams *x, ngrams_growth *g) {
       failed = previous == NULL;
     }
     if (failed) {
-      drop_growth(g);
+      ngrams_drop(g);
       return ENGINE_ENOMEM;
     }
     x->capacity = g->capacity;
@@ -129,29 +130,32 @@ static uint32_t put(ngrams *x, int32_t token) {
   return place;
 }
 
-void ngrams_push(ngrams *x, int32_t token) {
+void ngrams_push_across(ngrams *x, int32_t token, int across) {
   uint32_t place = put(x, token);
   for (int l = 0; l < x->n_levels; l++) {
-    x->previous[l][place] = 0;
-    if (token == NGRAMS_BORDER || !has_context(x, place, x->levels[l])) continue;
+    x->previous[l][place] = place; /* in no chain */
+    if (token == NGRAMS_BORDER || x->levels[l] <= across || !has_context(x, place, x->levels[l]))
+      continue;
     uint32_t *head = &x->heads[l][hash_before(x->tokens + place, x->levels[l], x->bits)];
     x->previous[l][place] = *head;
     *head = place;
   }
 }
 
-void ngrams_push_quietly(ngrams *x, int32_t token) {
-  uint32_t place = put(x, token);
-  for (int l = 0; l < x->n_levels; l++) x->previous[l][place] = 0;
-}
+void ngrams_push(ngrams *x, int32_t token) { ngrams_push_across(x, token, 0); }
 
 void ngrams_truncate(ngrams *x, uint32_t n) {
   while (x->n > n && x->n > 1) {
     uint32_t place = --x->n;
     for (int l = 0; l < x->n_levels; l++) {
       if (!has_context(x, place, x->levels[l])) continue;
-      uint32_t *head = &x->heads[l][hash_before(x->tokens + place, x->levels[l], x->bits)];
-      if (*head == place) *head = x->previous[l][place];
+      uint32_t hash = hash_before(x->tokens + place, x->levels[l], x->bits);
+      uint32_t older = x->heads[l][hash];
+      if (older != place) continue;
+      /* Before the tables grew the chain was that of other hashes, too: they end at their own. */
+      do older = x->previous[l][older];
+      while (older != 0 && hash_before(x->tokens + older, x->levels[l], x->bits) != hash);
+      x->heads[l][hash] = older;
     }
   }
   x->tokens[x->n] = NGRAMS_BORDER;
@@ -186,7 +190,9 @@ int ngrams_find(const ngrams *x, const int32_t *context, int len, int least, int
     if (length < least) break;
     int longer = n; /* what the longer levels gave */
     uint32_t place = x->heads[l][hash_before(context + len, length, x->bits)];
+    int passed = 0; /* places that were taken out */
     for (int hop = 0; place != 0 && hop < hops && n < max; hop++) {
+      if (x->tokens[place] == NGRAMS_BORDER && passed < ERASED_MOST) passed++, hop--;
       int agrees = agreement(x, place, context, len);
       if (agrees >= length && x->tokens[place] != NGRAMS_BORDER &&
           !found_before(out, longer, place))
@@ -197,7 +203,13 @@ int ngrams_find(const ngrams *x, const int32_t *context, int len, int least, int
   return n;
 }
 
-size_t ngrams_bytes(const ngrams *x) {
-  return (size_t)x->capacity * sizeof(int32_t) * (size_t)(1 + x->n_levels) +
-         ((size_t)x->n_levels * sizeof(uint32_t) << x->bits);
+static size_t bytes_of(const ngrams *x, uint32_t capacity, int bits) {
+  return (size_t)capacity * sizeof(int32_t) * (size_t)(1 + x->n_levels) +
+         ((size_t)x->n_levels * sizeof(uint32_t) << bits);
+}
+
+size_t ngrams_bytes(const ngrams *x) { return bytes_of(x, x->capacity, x->bits); }
+
+size_t ngrams_bytes_with(const ngrams *x, const ngrams_growth *g) {
+  return bytes_of(x, g->capacity, g->bits);
 }

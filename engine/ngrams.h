@@ -52,14 +52,16 @@ typedef struct ngrams_growth {
 } ngrams_growth;
 int ngrams_prepare(const ngrams *x, uint32_t more, ngrams_growth *out);
 int ngrams_commit(ngrams *x, ngrams_growth *growth);
+void ngrams_drop(ngrams_growth *growth); /* one that is not wanted after all */
 /* Both at once. */
 int ngrams_reserve(ngrams *x, uint32_t more);
 
 /* Adds one token (or a border) behind the others; there must be room. */
 void ngrams_push(ngrams *x, int32_t token);
-/* The same, but only to be run into or compared with: no look-up finds this place. */
-void ngrams_push_quietly(ngrams *x, int32_t token);
-/* Takes the last tokens out again, until n are left. */
+/* The same, but look-ups find this place only by contexts longer than `across`: one that is a copy,
+ * so many tokens behind a seam. With NGRAMS_MATCH_MAX none does: it is there to be run into. */
+void ngrams_push_across(ngrams *x, int32_t token, int across);
+/* Takes the last tokens out again, until n are left. Not together with erase. */
 void ngrams_truncate(ngrams *x, uint32_t n);
 /* Takes out places from..from+n-1, which stay as borders. */
 void ngrams_erase(ngrams *x, uint32_t from, uint32_t n);
@@ -70,7 +72,8 @@ void ngrams_erase(ngrams *x, uint32_t from, uint32_t n);
 int ngrams_find(const ngrams *x, const int32_t *context, int len, int least, int hops,
                 ngrams_match *out, int max);
 
-/* Bytes held. */
+/* Bytes held; and with a growth that is not committed yet. */
 size_t ngrams_bytes(const ngrams *x);
+size_t ngrams_bytes_with(const ngrams *x, const ngrams_growth *growth);
 
 #endif

@@ -9,7 +9,7 @@
 #define LEAD 8        /* tokens before an edit that go along with it */
 #define FOLLOW 24     /* tokens after it */
 #define SPANS_MOST 512 /* pieces of a document before it is laid down in one again */
-#define GARBAGE_MOST (1u << 17) /* places of the live index beyond twice its tokens */
+#define GARBAGE_MOST (1u << 17) /* places of an index that are borders, beyond what is in proportion */
 
 #ifndef WL
 #define WL 1, 2, 4
@@ -46,6 +46,7 @@ void engine_pool_delete(engine_pool *p) {
     free(p->texts[i].spans);
   }
   free(p->texts);
+  free(p->removed);
   ngrams_free(&p->workspace.grams);
   ngrams_free(&p->live.grams);
   free(p->workspace.text_of_block);
@@ -70,7 +71,7 @@ engine_source pool__source(const engine_pool *p, const pool_index *x, uint32_t p
 /* ---- laying texts down ----------------------------------------------------------------- */
 
 static int new_text(engine_pool *p, engine_pool_kind kind, uint32_t *number) {
-  if (kind != ENGINE_POOL_WORKSPACE && p->unused != 0) { /* nothing in the index is its any more */
+  if (p->unused != 0) { /* nothing in an index is its any more */
     *number = p->unused;
     p->unused = p->texts[*number].start;
     p->texts[*number] = (pool_text){.kind = kind};
@@ -106,58 +107,132 @@ static uint32_t room_for(uint32_t n) { return n + 2 * POOL_BLOCK; }
 
 /* Borders up to the start of a block, at least one. */
 static void begin_text(pool_index *x, uint32_t number) {
-  do ngrams_push_quietly(&x->grams, NGRAMS_BORDER);
+  do ngrams_push(&x->grams, NGRAMS_BORDER);
   while (x->grams.n % POOL_BLOCK != 0);
   x->text_of_block[x->grams.n / POOL_BLOCK] = number;
 }
 
-static void push(pool_index *x, uint32_t number, int32_t token, bool quietly) {
+static void push(pool_index *x, uint32_t number, int32_t token, int across) {
   x->text_of_block[x->grams.n / POOL_BLOCK] = number;
-  if (quietly)
-    ngrams_push_quietly(&x->grams, token);
-  else
-    ngrams_push(&x->grams, token);
+  ngrams_push_across(&x->grams, token, across);
 }
 
 /* Closes the last text, so that nothing runs out of it. */
-static void end_text(pool_index *x) { ngrams_push_quietly(&x->grams, NGRAMS_BORDER); }
+static void end_text(pool_index *x) { ngrams_push(&x->grams, NGRAMS_BORDER); }
 
 /* ---- files of the workspace ------------------------------------------------------------ */
 
-static bool over_limit(const engine_pool *p, uint32_t n) {
-  const ngrams *x = &p->workspace.grams;
-  return ngrams_bytes(x) + (size_t)n * 16 > p->max_bytes || n > NGRAMS_PLACES_MAX / 2 - x->n;
+/* Borders over the files that were removed. By the adding thread, locked: growth reads the tokens
+ * without the lock, so nobody else may change them. */
+static void sweep(engine_pool *p) {
+  for (uint32_t i = 0; i < p->n_removed; i++) {
+    const pool_text *t = &p->texts[p->removed[i]];
+    ngrams_erase(&p->workspace.grams, t->start, t->n);
+    p->swept += t->n;
+  }
+  p->n_removed = 0;
+}
+
+static void add_text(engine_pool *p, pool_index *x, uint32_t number, const int32_t *tokens,
+                     uint32_t n, bool shared) {
+  begin_text(x, number);
+  for (uint32_t i = 0; i < n; i++) {
+    if (shared && i % SLICE == SLICE - 1) { /* let those in who wait */
+      pool__unlock(p);
+      pool__lock(p);
+    }
+    push(x, number, tokens[i], 0);
+  }
+  end_text(x);
+}
+
+/* The workspace's index again, without what was swept: made beside the old one, which serves
+ * meanwhile. By the adding thread, not locked. */
+static int renew_workspace(engine_pool *p) {
+  pool_index fresh = {0}, old = p->workspace;
+  pool__lock(p);
+  uint32_t n_texts = p->n_texts, places = 0;
+  uint32_t *starts = calloc(n_texts, sizeof *starts); /* 0: not a file that is there */
+  for (uint32_t i = 1; starts != NULL && i < n_texts; i++) {
+    const pool_text *t = &p->texts[i];
+    if (t->kind != ENGINE_POOL_WORKSPACE || t->gone) continue;
+    starts[i] = t->start;
+    places += room_for(t->n);
+  }
+  pool__unlock(p);
+  int rc = starts == NULL ? ENGINE_ENOMEM : ENGINE_OK;
+  if (rc == ENGINE_OK) rc = ngrams_init(&fresh.grams, workspace_levels, N_WORKSPACE_LEVELS);
+  if (rc == ENGINE_OK) rc = ngrams_reserve(&fresh.grams, places);
+  if (rc == ENGINE_OK) rc = reserve_blocks(&fresh, fresh.grams.n + places);
+  for (uint32_t i = 1; rc == ENGINE_OK && i < n_texts; i++) {
+    if (starts[i] == 0) continue;
+    const int32_t *from = old.grams.tokens + starts[i];
+    uint32_t n = 0;
+    while (from[n] != NGRAMS_BORDER) n++;
+    add_text(p, &fresh, i, from, n, false);
+    starts[i] = fresh.grams.n - 1 - n;
+  }
+  pool__lock(p);
+  for (uint32_t i = 1; rc == ENGINE_OK && i < n_texts; i++) {
+    pool_text *t = &p->texts[i];
+    if (starts[i] != 0) {
+      t->start = starts[i];
+    } else if (t->kind == ENGINE_POOL_WORKSPACE && t->gone) { /* nothing is its any more */
+      *t = (pool_text){.kind = ENGINE_POOL_OPEN, .gone = true, .start = p->unused};
+      p->unused = i;
+    }
+  }
+  if (rc == ENGINE_OK) {
+    p->workspace = fresh;
+    p->swept = 0;
+    fresh = old;
+  }
+  pool__unlock(p);
+  ngrams_free(&fresh.grams);
+  free(fresh.text_of_block);
+  free(starts);
+  return rc;
+}
+
+/* Room for n more places; ENGINE_ETOOLONG: there would be more than max_bytes. */
+static int grow_workspace(engine_pool *p, uint32_t n) {
+  pool_index *x = &p->workspace;
+  ngrams_growth growth = {0};
+  if (n > NGRAMS_PLACES_MAX / 2 - x->grams.n) return ENGINE_ETOOLONG;
+  bool grow = n >= x->grams.capacity - x->grams.n;
+  int rc = grow ? ngrams_prepare(&x->grams, n, &growth) : ENGINE_OK;
+  if (rc == ENGINE_OK && grow && ngrams_bytes_with(&x->grams, &growth) > p->max_bytes) {
+    ngrams_drop(&growth);
+    return ENGINE_ETOOLONG;
+  }
+  pool__lock(p);
+  if (rc == ENGINE_OK && grow) rc = ngrams_commit(&x->grams, &growth);
+  if (rc == ENGINE_OK) rc = reserve_blocks(x, x->grams.n + n);
+  pool__unlock(p);
+  return rc;
 }
 
 int engine_pool_add(engine_pool *p, const int32_t *tokens, int n, int64_t *id) {
-  pool_index *x = &p->workspace;
-  ngrams_growth growth = {0};
   uint32_t number = 0;
   *id = 0;
   if (n < 1) return ENGINE_EINVAL;
+  for (int i = 0; i < n && (uint32_t)n < NGRAMS_PLACES_MAX / 2; i++)
+    if (tokens[i] < 0) return ENGINE_EINVAL;
   pthread_mutex_lock(&p->adding);
-  int rc = over_limit(p, room_for((uint32_t)n)) ? ENGINE_ETOOLONG : ENGINE_OK;
-  uint32_t room = room_for((uint32_t)n);
-  bool grow = room >= x->grams.capacity - x->grams.n;
-  if (rc == ENGINE_OK && grow) rc = ngrams_prepare(&x->grams, room, &growth);
   pool__lock(p);
-  if (rc == ENGINE_OK && grow) rc = ngrams_commit(&x->grams, &growth);
-  if (rc == ENGINE_OK) rc = reserve_blocks(x, x->grams.n + room);
+  sweep(p);
+  bool renew = p->swept > p->workspace_tokens / 2 + GARBAGE_MOST;
+  pool__unlock(p);
+  if (renew) renew_workspace(p); /* without memory for it the old one goes on */
+  int rc = grow_workspace(p, room_for((uint32_t)n));
+  pool__lock(p);
   if (rc == ENGINE_OK) rc = new_text(p, ENGINE_POOL_WORKSPACE, &number);
   if (rc == ENGINE_OK) {
-    begin_text(x, number);
-    p->texts[number].start = x->grams.n;
     p->texts[number].n = (uint32_t)n;
     p->workspace_tokens += (size_t)n;
     p->workspace_texts++;
-    for (int i = 0; i < n; i++) {
-      if (i % SLICE == SLICE - 1) { /* let those in who wait */
-        pool__unlock(p);
-        pool__lock(p);
-      }
-      push(x, number, tokens[i], false);
-    }
-    end_text(x);
+    add_text(p, &p->workspace, number, tokens, (uint32_t)n, true);
+    p->texts[number].start = p->workspace.grams.n - 1 - (uint32_t)n;
     *id = number;
   } else {
     p->left_out++;
@@ -192,7 +267,7 @@ static void lay_down(engine_pool *p, uint32_t number, const int32_t *tokens) {
   if (t->n == 0) return;
   begin_text(x, number);
   t->start = x->grams.n;
-  for (uint32_t i = 0; i < t->n; i++) push(x, number, tokens[i], false);
+  for (uint32_t i = 0; i < t->n; i++) push(x, number, tokens[i], 0);
   end_text(x);
   if (t->kind == ENGINE_POOL_OPEN) {
     t->spans[0] = (struct pool_span){t->start, t->n};
@@ -316,12 +391,12 @@ static void add_piece(engine_pool *p, uint32_t number, uint32_t at, uint32_t n, 
   uint32_t lead = at < LEAD ? at : LEAD, rest = t->n - at - n;
   uint32_t follow = rest < FOLLOW ? rest : FOLLOW;
   begin_text(x, number);
-  for (uint32_t i = at - lead; i < at; i++) push(x, number, t->tokens[i], true);
+  for (uint32_t i = at - lead; i < at; i++) push(x, number, t->tokens[i], NGRAMS_MATCH_MAX);
   uint32_t place = x->grams.n;
-  for (uint32_t i = at; i < at + n; i++) push(x, number, t->tokens[i], false);
+  for (uint32_t i = at; i < at + n; i++) push(x, number, t->tokens[i], 0);
   /* What follows has its own places; only the contexts across the seam are new. */
   for (uint32_t i = 0; i < follow; i++)
-    push(x, number, t->tokens[at + n + i], i >= (uint32_t)live_levels[N_LIVE_LEVELS - 1]);
+    push(x, number, t->tokens[at + n + i], i < NGRAMS_MATCH_MAX ? (int)i : NGRAMS_MATCH_MAX);
   end_text(x);
   if (n == 0) return;
   memmove(t->spans + span + 1, t->spans + span, (t->n_spans - span) * sizeof *t->spans);
@@ -379,6 +454,18 @@ int engine_pool_accept(engine_pool *p, const int32_t *tokens, int n) {
   return rc;
 }
 
+/* For the next sweep. Without memory the text only stays hidden. */
+static void note_removed(engine_pool *p, uint32_t number) {
+  if (p->n_removed == p->removed_capacity) {
+    uint32_t capacity = p->removed_capacity < 64 ? 64 : p->removed_capacity * 2;
+    uint32_t *grown = realloc(p->removed, capacity * sizeof *grown);
+    if (grown == NULL) return;
+    p->removed = grown;
+    p->removed_capacity = capacity;
+  }
+  p->removed[p->n_removed++] = number;
+}
+
 void engine_pool_remove(engine_pool *p, int64_t id) {
   pool__lock(p);
   if (id >= 1 && id < p->n_texts && !p->texts[id].gone &&
@@ -388,6 +475,7 @@ void engine_pool_remove(engine_pool *p, int64_t id) {
     if (t->kind == ENGINE_POOL_WORKSPACE) {
       p->workspace_tokens -= t->n;
       p->workspace_texts--;
+      note_removed(p, (uint32_t)id);
     } else {
       take_up(p, (uint32_t)id);
       p->live_tokens -= t->n;
@@ -396,8 +484,9 @@ void engine_pool_remove(engine_pool *p, int64_t id) {
     free(t->spans);
     t->tokens = NULL;
     t->spans = NULL;
-    t->n = t->n_spans = t->capacity = t->spans_capacity = 0;
+    t->n_spans = t->capacity = t->spans_capacity = 0;
     if (t->kind != ENGINE_POOL_WORKSPACE) {
+      t->n = 0;
       t->start = p->unused;
       p->unused = (uint32_t)id;
     }

@@ -47,6 +47,9 @@ struct engine_pool {
   uint32_t unused;  /* the first live text that is gone, the next one in its start; or 0 */
   uint32_t accepted[64]; /* texts, a ring */
   uint32_t n_accepted;
+  uint32_t *removed; /* [n_removed] owned: files whose places are still to be swept */
+  uint32_t n_removed, removed_capacity;
+  size_t swept; /* places of the workspace that were */
   size_t workspace_tokens, workspace_texts, left_out;
   size_t live_tokens; /* of texts that are there */
 };

@@ -49,6 +49,7 @@ static const char help_text[] =
     "    --most N                    N guesses in every step, whatever it costs here\n"
     "    --holes N, --seed N         of each kind (default 50); which ones\n"
     "    --quick, --json             fewer methods; the figures as JSON\n"
+    "    --only METHOD               only this one\n"
     "  fimd demo                     ghost text in five languages, through the daemon\n"
     "\n"
     "Model and machine (every command)\n"
@@ -97,6 +98,7 @@ enum {
   OPT_HOLES,
   OPT_OWN,
   OPT_MOST,
+  OPT_ONLY,
   OPT_MAX_TOKENS,
   OPT_MAX_LINES,
   OPT_PROMPT_TOKENS,
@@ -134,6 +136,7 @@ static const struct option long_options[] = {
     {"workspace", required_argument, NULL, OPT_WORKSPACE},
     {"holes", required_argument, NULL, OPT_HOLES},
     {"own", no_argument, NULL, OPT_OWN},
+    {"only", required_argument, NULL, OPT_ONLY},
     {"most", required_argument, NULL, OPT_MOST},
     {"max-tokens", required_argument, NULL, OPT_MAX_TOKENS},
     {"max-lines", required_argument, NULL, OPT_MAX_LINES},
@@ -261,6 +264,7 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_WORKSPACE: o->workspace = value; return true;
   case OPT_HOLES: return parse_int("--holes", value, 1, 100000, &o->holes);
   case OPT_OWN: o->own = true; return true;
+  case OPT_ONLY: o->only = value; return true;
   case OPT_MOST: return parse_int("--most", value, 1, 112, &o->most);
   case OPT_MAX_TOKENS: return parse_int("--max-tokens", value, 0, 4096, &c->max_tokens);
   case OPT_MAX_LINES: return parse_int("--max-lines", value, 0, 1000, &c->max_lines);

@@ -105,7 +105,7 @@ static const char *const specs[] = {"tiny:f32",  "tiny:f16",  "tiny:bf16", "tiny
 static model *random_model(const char *spec, bool share) {
   model *m;
   char err[512];
-  if (model_open_random(&m, spec, err, sizeof err) != ENGINE_OK) fail_msg("%s", err);
+  if (model_open_random(&m, spec, NULL, err, sizeof err) != ENGINE_OK) fail_msg("%s", err);
   if (model_random_fill(m, share, err, sizeof err) != ENGINE_OK) fail_msg("%s", err);
   return m;
 }

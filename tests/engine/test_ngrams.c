@@ -1,5 +1,5 @@
-/* test_ngrams.c - places in an index of texts, against a scan of all of the text: while it is pushed,
- * cut, erased and while its tables grow. */
+/* test_ngrams.c - places in an index of texts, against a scan of all of the text: while tokens are
+ * pushed, cut off and erased, and while its tables grow. */
 #include "tests/engine/golden.h"
 
 #include <limits.h>
@@ -45,7 +45,7 @@ static void twin_delete(twin *t) {
 }
 
 static void twin_push(twin *t, int32_t token, bool quiet) {
-  if (quiet) ngrams_push_quietly(&t->x, token);
+  if (quiet) ngrams_push_across(&t->x, token, NGRAMS_MATCH_MAX);
   else ngrams_push(&t->x, token);
   t->quiet[t->n] = quiet;
   t->text[t->n++] = token;

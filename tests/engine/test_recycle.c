@@ -22,7 +22,8 @@ static void check_entry(const recycle_entry *e) {
   double sum = 0;
   for (int i = 0; i < RECYCLE_WIDTH; i++) {
     assert_true(e->ids[i] >= 0 ? e->share[i] > 0 : e->ids[i] == -1 && e->share[i] == 0);
-    if (i > 0) assert_true(e->share[i] <= e->share[i - 1] && !(e->ids[i - 1] < 0 && e->ids[i] >= 0));
+    if (i > 0) assert_true(e->share[i] <= e->share[i - 1]);
+    if (i > 0 && e->ids[i] >= 0) assert_true(e->ids[i - 1] >= 0);
     sum += (double)e->share[i];
   }
   assert_true(sum <= 1 + 1e-5);
