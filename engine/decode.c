@@ -21,7 +21,7 @@
 
 #define MOST 64           /* guesses of a step, unless the caller says */
 #define LOGITS_MOST 15    /* where all rows' logits come to the host */
-#define FLOOR 0.004f      /* least chance of a guess */
+#define FLOOR 0.001f      /* least chance of a guess */
 #define REST_MOST 8       /* steps without looking for guesses, after looking in vain */
 #define ROWS COST_ROWS_MAX
 #define WORDS (ROWS / 64)
@@ -369,7 +369,9 @@ static int step(run *r, int (*on_tokens)(void *user, const int32_t *ids, int n),
   int rc = compute(r, &result);
   if (rc != ENGINE_OK) return rc;
   bool stopped = accept(r, &result);
-  if ((rc = keep_lessons(r, &result, stopped)) != ENGINE_OK || (rc = compact(r)) != ENGINE_OK) return rc;
+  rc = keep_lessons(r, &result, stopped);
+  if (rc == ENGINE_OK) rc = compact(r);
+  if (rc != ENGINE_OK) return rc;
   int n = stopped ? r->n - 1 : r->n;
   if (n > 0 && r->r.tokens == 0) r->r.first_ms = engine__now_ms() - start;
   r->r.tokens += n;

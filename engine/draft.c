@@ -7,34 +7,23 @@
 
 #include "engine/internal.h"
 
-#ifndef CURSORS
-#define CURSORS 40
-#endif
-#ifndef REFRESH
-#define REFRESH 6
-#endif
-#define REFRESH_CHANCE RCH
-#ifndef HOPS
-#define HOPS 24
-#endif
-#ifndef RHOPS
-#define RHOPS 8
-#endif
-#ifndef RMAX
-#define RMAX 24
-#endif
-#ifndef RCH
-#define RCH 0.03f
-#endif
-#define LENGTHS 8           /* classes of agreement: 1, 2, 3, 4, 5-6, 7-9, 10-14, 15 and more */
+#define CURSORS 40          /* places that a node follows */
+#define REFRESH 6           /* a node with fewer looks for more */
+#define REFRESH_CHANCE 0.03f /* if it is likely enough to be worth that */
+#define HOPS 24             /* places looked at for one length of context */
+#define REFRESH_HOPS 8      /* the same, below the root */
+#define REFRESH_MOST 24
+#define KEPT 96             /* tokens before the cursor that may come again after any other */
+#define RECENT 48           /* different ones of them */
+#define RECENT_CHANCE 0.1f  /* of a node after which that is worth while */
+#define LENGTHS 9           /* classes of agreement: 1, 2, 3, 4, 5-6, 7-9, 10-14, more; and none */
+#define NO_CONTEXT (LENGTHS - 1)
 #define COUNTS 3            /* votes: 1, 2-3, more */
 #define KINDS (ENGINE_SOURCES * LENGTHS * COUNTS * 2)
 #define GROUPS 40           /* kinds that one node may meet */
-#define TOKENS 64           /* different tokens that are voted for at one node */
+#define TOKENS 128          /* different tokens that are voted for at one node */
 #define HEAP (DRAFT_NODES_MAX * TOKENS)
-#ifndef RATE
-#define RATE 0.2f          /* of learning */
-#endif
+#define RATE 0.2f           /* of learning */
 #define ALLOWED_SHARE 0.8f  /* of the tokens that are guessed among those that are allowed */
 #define UNSEEN 1e-4f        /* share of a token that nobody voted for in the weight of "none" */
 #define BIG 6.0f            /* weights stay within exp(-BIG)..exp(BIG) */
@@ -61,7 +50,19 @@ typedef struct view {
   cursor cursors[CURSORS];
   int n_cursors;
   int32_t before, last;
+  bool recent; /* what stood near the cursor was among the guesses */
 } view;
+
+/* Guesses that come with shares of their own. */
+typedef struct opinion {
+  short kind;
+  float weight;
+  const int32_t *ids; /* [n] */
+  const float *share; /* [n] */
+  int n;
+} opinion;
+
+#define OPINIONS 3
 
 typedef struct candidate {
   float chance;
@@ -75,8 +76,11 @@ struct drafter {
   int n_text;
   int32_t *text; /* [text_capacity] owned: the tokens */
   int text_capacity;
-  int32_t context[2 * DRAFT_CONTEXT]; /* its last n_context are what leads to the cursor */
+  int32_t context[2 * KEPT]; /* its last n_context are what leads to the cursor */
   int n_context;
+  int32_t recent[RECENT]; /* [n_recent] different tokens of it */
+  float recent_share[RECENT];
+  int n_recent;
   recycle recycled;
   float log_weight[KINDS], weight[KINDS]; /* the second is exp of the first */
 
@@ -92,7 +96,7 @@ struct drafter {
 
 static int length_class(int length) {
   static const uint8_t of[] = {0, 0, 1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 6};
-  return length >= 15 ? LENGTHS - 1 : of[length];
+  return length >= 15 ? NO_CONTEXT - 1 : of[length];
 }
 
 static int count_class(int votes) { return votes >= 4 ? 2 : votes >= 2 ? 1 : 0; }
@@ -109,6 +113,7 @@ static void default_weights(drafter *d) {
         for (int a = 0; a < 2; a++)
           d->log_weight[((s * LENGTHS + l) * COUNTS + c) * 2 + a] =
               trust[s] + 0.7f * (float)l - 1.0f + (a ? 0.3f + 0.2f * (float)c : 0.0f);
+  d->log_weight[kind_of(ENGINE_SOURCE_PROMPT, NO_CONTEXT, 1, false)] = -0.7f;
   for (int k = 0; k < KINDS; k++) d->weight[k] = expf(d->log_weight[k]);
 }
 
@@ -159,10 +164,10 @@ static int reserve_text(drafter *d, int n) {
 }
 
 static void add_context(drafter *d, const int32_t *ids, int n) {
-  for (int i = n > DRAFT_CONTEXT ? n - DRAFT_CONTEXT : 0; i < n; i++) {
-    if (d->n_context == 2 * DRAFT_CONTEXT) {
-      memmove(d->context, d->context + DRAFT_CONTEXT, DRAFT_CONTEXT * sizeof *d->context);
-      d->n_context = DRAFT_CONTEXT;
+  for (int i = n > KEPT ? n - KEPT : 0; i < n; i++) {
+    if (d->n_context == 2 * KEPT) {
+      memmove(d->context, d->context + KEPT, KEPT * sizeof *d->context);
+      d->n_context = KEPT;
     }
     d->context[d->n_context++] = indexed(d, ids[i]);
   }
@@ -226,9 +231,9 @@ static void add_cursor(view *v, const int32_t *next, engine_source source, int l
 }
 
 static void look_in_index(drafter *d, const pool_index *x, const int32_t *context, int n,
-                          int least, int hops, int max, view *v) {
+                          int hops, int max, view *v) {
   ngrams_match found[CURSORS];
-  int count = ngrams_find(&x->grams, context, n, least, hops, found, max);
+  int count = ngrams_find(&x->grams, context, n, 1, hops, found, max);
   for (int i = 0; i < count; i++) {
     engine_source source = pool__source(d->terms.pool, x, found[i].place);
     if (source == ENGINE_SOURCES || !uses(d, source)) continue;
@@ -236,10 +241,9 @@ static void look_in_index(drafter *d, const pool_index *x, const int32_t *contex
   }
 }
 
-static void look_in_session(drafter *d, const int32_t *context, int n, int least, int hops, int max,
-                            view *v) {
+static void look_in_session(drafter *d, const int32_t *context, int n, int hops, int max, view *v) {
   ngrams_match found[CURSORS];
-  int count = ngrams_find(&d->session, context, n, least, hops, found, max);
+  int count = ngrams_find(&d->session, context, n, 1, hops, found, max);
   for (int i = 0; i < count; i++)
     add_cursor(v, d->session.tokens + found[i].place, ENGINE_SOURCE_PROMPT, found[i].length, 0);
 }
@@ -248,21 +252,24 @@ static void look_in_window(drafter *d, int32_t last, view *v) {
   const int32_t *guesses;
   int length = d->terms.guess_length;
   int count = lookahead_guesses(d->terms.window, last, &guesses);
-  for (int i = 0; i < count; i++) add_cursor(v, guesses + i * length, ENGINE_SOURCE_WINDOW, 1, length);
+  for (int i = 0; i < count; i++)
+    add_cursor(v, guesses + i * length, ENGINE_SOURCE_WINDOW, 1, length);
 }
 
 /* Fills a node's places by its context[n]. */
 static void look_up(drafter *d, const int32_t *context, int n, bool root, view *v) {
   const engine_pool *p = d->terms.pool;
-  unsigned live = DRAFT_BIT(ENGINE_SOURCE_ACCEPTED) | DRAFT_BIT(ENGINE_SOURCE_FILE) | DRAFT_BIT(ENGINE_SOURCE_OPEN);
+  unsigned live = DRAFT_BIT(ENGINE_SOURCE_ACCEPTED) | DRAFT_BIT(ENGINE_SOURCE_FILE) |
+                  DRAFT_BIT(ENGINE_SOURCE_OPEN);
   unsigned files = DRAFT_BIT(ENGINE_SOURCE_IMPORTED) | DRAFT_BIT(ENGINE_SOURCE_WORKSPACE);
   if (root && d->terms.window != NULL && uses(d, ENGINE_SOURCE_WINDOW))
     look_in_window(d, context[n - 1], v);
-  if (uses(d, ENGINE_SOURCE_PROMPT)) look_in_session(d, context, n, 1, root ? HOPS : RHOPS, root ? CURSORS / 2 : RMAX / 2, v);
+  int hops = root ? HOPS : REFRESH_HOPS, most = root ? CURSORS : REFRESH_MOST;
+  if (uses(d, ENGINE_SOURCE_PROMPT)) look_in_session(d, context, n, hops, most / 2, v);
   if (p != NULL && (d->terms.sources & live))
-    look_in_index(d, &p->live, context, n, 1, root ? HOPS : RHOPS, root ? CURSORS / 2 : RMAX / 2, v);
+    look_in_index(d, &p->live, context, n, hops, most / 2, v);
   if (p != NULL && (d->terms.sources & files))
-    look_in_index(d, &p->workspace, context, n, 1, root ? HOPS : RHOPS, root ? CURSORS : RMAX, v);
+    look_in_index(d, &p->workspace, context, n, hops, most, v);
 }
 
 /* The parent's places that voted for the node's token, one further. */
@@ -305,26 +312,52 @@ static int make_groups(const drafter *d, const view *v, group *groups, short *of
   return n;
 }
 
-/* The recycled predictions of a node, as two more kinds; NULL where there are none. */
-typedef struct predictions {
-  const recycle_entry *entry[2];
-  short kind[2];
-  float weight[2];
-} predictions;
-
-static predictions predict(const drafter *d, const view *v) {
-  predictions p = {0};
-  if (!uses(d, ENGINE_SOURCE_RECYCLED)) return p;
-  p.entry[0] = recycle_after(&d->recycled, v->last);
-  p.entry[1] = recycle_after_two(&d->recycled, v->before, v->last);
-  for (int i = 0; i < 2; i++) {
-    if (p.entry[i] == NULL) continue;
-    float top = p.entry[i]->share[0]; /* how sure the model was */
-    p.kind[i] = (short)kind_of(ENGINE_SOURCE_RECYCLED, i * 4 + (top > 0.9f ? 3 : top > 0.6f ? 2 : top > 0.3f),
-                               1, false);
-    p.weight[i] = d->weight[p.kind[i]];
+/* What else is guessed after a node: the model's recycled predictions, and what stood near the
+ * cursor. Returns how many opinions. */
+static int hear(const drafter *d, const view *v, opinion *out) {
+  const recycle_entry *entry[2] = {NULL, NULL};
+  int n = 0;
+  if (uses(d, ENGINE_SOURCE_RECYCLED)) {
+    entry[0] = recycle_after(&d->recycled, v->last);
+    entry[1] = recycle_after_two(&d->recycled, v->before, v->last);
   }
-  return p;
+  for (int i = 0; i < 2; i++) {
+    if (entry[i] == NULL) continue;
+    float top = entry[i]->share[0]; /* how sure the model was */
+    int sure = i * 4 + (top > 0.9f ? 3 : top > 0.6f ? 2 : top > 0.3f);
+    out[n].kind = (short)kind_of(ENGINE_SOURCE_RECYCLED, sure, 1, false);
+    out[n].ids = entry[i]->ids;
+    out[n].share = entry[i]->share;
+    for (out[n].n = 0; out[n].n < RECYCLE_WIDTH && entry[i]->ids[out[n].n] >= 0;) out[n].n++;
+    n++;
+  }
+  if (v->recent) {
+    out[n].kind = (short)kind_of(ENGINE_SOURCE_PROMPT, NO_CONTEXT, 1, false);
+    out[n].ids = d->recent;
+    out[n].share = d->recent_share;
+    out[n++].n = d->n_recent;
+  }
+  for (int i = 0; i < n; i++) out[i].weight = d->weight[out[i].kind];
+  return n;
+}
+
+/* The tokens near the cursor, by how often they stand there. */
+static void count_recent(drafter *d) {
+  int from = d->n_context > KEPT ? d->n_context - KEPT : 0, all = 0;
+  d->n_recent = 0;
+  for (int i = d->n_context - 1; i >= from; i--) {
+    int32_t id = d->context[i];
+    int at = 0;
+    while (at < d->n_recent && d->recent[at] != id) at++;
+    if (id == NGRAMS_BORDER || at == RECENT) continue;
+    if (at == d->n_recent) {
+      d->recent[at] = id;
+      d->recent_share[d->n_recent++] = 0;
+    }
+    d->recent_share[at]++;
+    all++;
+  }
+  for (int i = 0; i < d->n_recent; i++) d->recent_share[i] /= (float)all;
 }
 
 /* ---- the tree -------------------------------------------------------------------------- */
@@ -373,21 +406,21 @@ static void vote(ballot *b, int32_t id, float weight) {
 
 /* Puts what may follow a node on the heap. */
 static void expand(drafter *d, int node, float chance) {
-  const view *v = &d->views[1 + node];
+  view *v = &d->views[1 + node];
   group groups[GROUPS];
+  opinion opinions[OPINIONS];
   short of[CURSORS];
   ballot b = {.n = 0};
-  int n = make_groups(d, v, groups, of);
-  predictions p = predict(d, v);
+  v->recent = uses(d, ENGINE_SOURCE_PROMPT) && chance >= RECENT_CHANCE && d->n_recent > 0;
+  int n = make_groups(d, v, groups, of), n_opinions = hear(d, v, opinions);
   float all = 1;
   for (int g = 0; g < n; g++) all += groups[g].weight;
   for (int i = 0; i < v->n_cursors; i++)
     if (of[i] >= 0) vote(&b, v->cursors[i].id, groups[of[i]].weight / groups[of[i]].votes);
-  for (int k = 0; k < 2; k++) {
-    if (p.entry[k] == NULL) continue;
-    all += p.weight[k];
-    for (int i = 0; i < RECYCLE_WIDTH && p.entry[k]->ids[i] >= 0; i++)
-      vote(&b, p.entry[k]->ids[i], p.weight[k] * p.entry[k]->share[i]);
+  for (int k = 0; k < n_opinions; k++) {
+    const opinion *o = &opinions[k];
+    all += o->weight;
+    for (int i = 0; i < o->n; i++) vote(&b, o->ids[i], o->weight * o->share[i]);
   }
   for (int i = 0; i < b.n; i++) {
     float c = chance * b.weight[i] / all;
@@ -418,6 +451,7 @@ static void add_node(drafter *d, const candidate *c) {
   follow(from, c->id, v);
   v->before = from->last;
   v->last = c->id;
+  v->recent = false;
   if (v->n_cursors < REFRESH && c->chance >= REFRESH_CHANCE) {
     int32_t context[DRAFT_CONTEXT];
     int n = 0;
@@ -465,6 +499,7 @@ void drafter_build(drafter *d, const draft_terms *terms, draft_tree *out) {
     root->n_cursors = 0;
     root->last = d->context[d->n_context - 1];
     root->before = drafter_before(d);
+    count_recent(d);
     look_up(d, d->context, d->n_context, true, root);
     expand(d, DRAFT_ROOT, 1);
     if (terms->allow != NULL) only_allowed(d);
@@ -486,37 +521,36 @@ void drafter_build(drafter *d, const draft_terms *terms, draft_tree *out) {
 
 /* ---- learning -------------------------------------------------------------------------- */
 
+static void teach(drafter *d, int kind, float gradient) {
+  float w = d->log_weight[kind] + RATE * gradient;
+  d->log_weight[kind] = w > BIG ? BIG : w < -BIG ? -BIG : w;
+  d->weight[kind] = expf(d->log_weight[kind]);
+}
+
 /* One step up the gradient of log(chance of id) in the logarithms of the weights. */
 static void learn_at(drafter *d, const view *v, int32_t id) {
   group groups[GROUPS];
+  opinion opinions[OPINIONS];
   short of[CURSORS];
-  float share[GROUPS] = {0}, all = 1, mine = UNSEEN;
-  int n = make_groups(d, v, groups, of);
-  predictions p = predict(d, v);
+  float share[GROUPS] = {0}, held[OPINIONS] = {0}, all = 1, mine = UNSEEN;
+  int n = make_groups(d, v, groups, of), n_opinions = hear(d, v, opinions);
   for (int i = 0; i < v->n_cursors; i++)
     if (of[i] >= 0 && v->cursors[i].id == id) share[of[i]] += 1.0f / groups[of[i]].votes;
   for (int g = 0; g < n; g++) {
     all += groups[g].weight;
     mine += groups[g].weight * share[g];
   }
-  float guessed[2] = {0};
-  for (int k = 0; k < 2; k++) {
-    if (p.entry[k] == NULL) continue;
-    for (int i = 0; i < RECYCLE_WIDTH && p.entry[k]->ids[i] >= 0; i++)
-      if (p.entry[k]->ids[i] == id) guessed[k] = p.entry[k]->share[i];
-    all += p.weight[k];
-    mine += p.weight[k] * guessed[k];
+  for (int k = 0; k < n_opinions; k++) {
+    const opinion *o = &opinions[k];
+    for (int i = 0; i < o->n; i++)
+      if (o->ids[i] == id) held[k] = o->share[i];
+    all += o->weight;
+    mine += o->weight * held[k];
   }
-  for (int g = 0; g < n + 2; g++) {
-    bool recycled = g >= n;
-    if (recycled && p.entry[g - n] == NULL) continue;
-    int kind = recycled ? p.kind[g - n] : groups[g].kind;
-    float weight = recycled ? p.weight[g - n] : groups[g].weight;
-    float s = recycled ? guessed[g - n] : share[g];
-    float w = d->log_weight[kind] + RATE * (weight * s / mine - weight / all);
-    d->log_weight[kind] = w > BIG ? BIG : w < -BIG ? -BIG : w;
-    d->weight[kind] = expf(d->log_weight[kind]);
-  }
+  for (int g = 0; g < n; g++)
+    teach(d, groups[g].kind, groups[g].weight * (share[g] / mine - 1 / all));
+  for (int k = 0; k < n_opinions; k++)
+    teach(d, opinions[k].kind, opinions[k].weight * (held[k] / mine - 1 / all));
 }
 
 void drafter_learn(drafter *d, const int32_t *tokens, const int *path, int n) {

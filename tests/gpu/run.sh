@@ -7,6 +7,9 @@
 #   ops           every op against doubles; errors
 #   bits          a row's bits in every batch
 #   golden        logits and greedy tokens against transformers, the embedded model
+#   draft         guesses change the steps and not the tokens, the embedded model
+#   lookahead     tokens a step and speed-up: own text of the embedded model, which must be the same
+#                 by every method; replayed text at the true shapes (WORKSPACES, see pack.sh)
 #   prefill       large steps against small ones
 #   transformers  greedy tokens against transformers in fp32, true 0.5B and 1.5B shapes
 #   bench         fimd bench engine: 0.5B, 1.5B, 7B
@@ -49,7 +52,7 @@ unpack() {
 gather() {
   local build=build/gpu programs p
   programs="fimd tests/kernels/test_ops tests/kernels/test_invariance tests/kernels/test_errors
-    tests/engine/test_golden tests/gpu/test_cuda tests/gpu/bench_cuda"
+    tests/engine/test_golden tests/engine/test_draft tests/gpu/test_cuda tests/gpu/bench_cuda"
   # shellcheck disable=SC2046
   timeout 1500 make BUILD=$build CUDA_ARCHS="${CUDA_ARCHS:-90a}" CUDA_BUILD=build/cuda90 \
     $(for p in $programs; do echo "$build/$p"; done) >"$OUT/build.log" 2>&1 || {
@@ -138,6 +141,38 @@ section_golden() {
   check golden 200 "$BIN/test_golden"
 }
 
+section_draft() {
+  note='^\[  (PASSED|FAILED)'
+  FIMD_TEST_BACKEND=$BACKEND check draft 120 "$BIN/test_draft"
+}
+
+# SIZE:TYPE... at which text is replayed; holes of each kind in each workspace.
+SHAPES=${SHAPES:-1.5b:bf16 1.5b:q8_0 7b:bf16 7b:q8_0}
+HOLES=${HOLES:-10}
+section_lookahead() {
+  local folder=/tmp/fimd-workspaces pack=${WORKSPACES:-build/dev/workspaces.tar.xz} w shape
+  if [ ! -f "$pack" ]; then
+    echo 'lookahead: no workspaces (tests/gpu/pack.sh --workspaces)' >>"$table"
+    failed=1
+    return
+  fi
+  rm -rf "$folder"
+  mkdir -p "$folder" && tar -C "$folder" -xJf "$pack" || return
+  note='^(none|pool|recycle|all|lookahead|prompt)' lines=16
+  for w in "$folder"/workspaces/*; do
+    check "own-$(basename "$w")" 120 "$BIN/fimd" bench lookahead --backend "$BACKEND" --own \
+      --workspace "$w" --holes "$HOLES"
+  done
+  for shape in $SHAPES; do
+    for w in "$folder"/workspaces/*; do
+      check "replay-${shape/:/-}-$(basename "$w")" 180 "$BIN/fimd" bench lookahead \
+        --backend "$BACKEND" --random-weights "$shape" --random-tokenizer "$folder/tokenizer" \
+        --workspace "$w" --holes "$HOLES" --quick
+    done
+  done
+  unset lines
+}
+
 section_transformers() {
   note='^(0.5b|1.5b|7b) |^all|REAL' lines=14
   check transformers 400 python3 tests/gpu/transformers_check.py \
@@ -210,11 +245,11 @@ section_big() {
   expect=0
 }
 
-[ $# -gt 0 ] || set -- ops bits golden prefill transformers bench peer sanitizer big
+[ $# -gt 0 ] || set -- ops bits golden draft prefill transformers bench lookahead peer sanitizer big
 for section in "$@"; do
   if ! declare -F "section_$section" >/dev/null; then
-    echo "run.sh: there is no section '$section'; sections: ops bits golden prefill sanitizer" \
-      "transformers bench peer big" >&2
+    echo "run.sh: there is no section '$section'; sections: ops bits golden draft prefill sanitizer" \
+      "transformers bench lookahead peer big" >&2
     exit 2
   fi
 done

@@ -68,7 +68,7 @@ assert.equal(ok(['tokenize'], '<|fim_prefix|>a<|fim_middle|>').split(' ')[0], St
 
 // generate: exactly N tokens, the reference's own up to its first near tie.
 const entry = golden.generation[0];
-const generated = JSON.parse(ok(['generate', '--ids', entry.ids.join(' '), '-n', '20', '--json', '--backend', 'cpu-reference']));
+const generated = JSON.parse(ok(['generate', '--ids', entry.ids.join(' '), '-n', '20', '--json', '--backend', 'cpu-reference', '--draft', 'none']));
 assert.equal(generated.tokens.length, 20);
 assert.equal(generated.steps, 20);
 for (const key of ['load', 'prefill', 'decode']) assert.ok(generated.ms[key] >= 0, `ms.${key}`);
@@ -80,6 +80,34 @@ assert.equal(ok(['generate', '--ids', '1', '-n', '0']), '\n');
 const random = ok(['generate', '--random-weights', 'tiny:q8_0', '--ids', '1 2 3', '-n', '8']);
 assert.equal(random.trim().split(' ').length, 8);
 assert.equal(ok(['generate', '--random-weights', 'TINY:Q8_0', '--ids', '1 2 3', '-n', '8', '--gpu-memory', '1.5GiB']), random);
+
+// Guessing ahead: other steps, the same tokens; and words for a method that there is not.
+const repeating = ok(['tokenize'], 'a = [1, 2, 3]\nb = [1, 2, 3]\nc = [1, 2, 3]\nd = [1, 2').trim();
+const plain = JSON.parse(ok(['generate', '--ids', repeating, '-n', '24', '--json', '--draft', 'none']));
+assert.equal(plain.steps, 24);
+for (const method of ['prompt', 'recycle', 'pool', 'all', 'lookahead', 'lookahead:4,3,4']) {
+  const r = JSON.parse(ok(['generate', '--ids', repeating, '-n', '24', '--json', '--draft', method]));
+  assert.deepEqual(r.tokens, plain.tokens, method);
+  assert.equal(r.steps + r.accepted, 24, method);
+  assert.ok(r.ms.host >= 0 && r.drafted >= r.accepted, method);
+}
+for (const wrong of ['some', 'lookahead:0,3,4', 'lookahead:4,3', ''])
+  refused(2, /--draft: .* is not none, lookahead/, ['generate', '--ids', '1', '--draft', wrong]);
+
+// bench lookahead: the model's own text comes out the same by every method, in a real folder.
+const own = JSON.parse(ok(['bench', 'lookahead', '--workspace', 'tests/data/samples', '--holes', '1', '--own', '--json', '--prompt-tokens', '128']));
+assert.deepEqual(own.methods.slice(0, 8).map((m) => m.name),
+  ['none', 'lookahead:4,3,4', 'lookahead:8,8,8', 'lookahead:15,5,15', 'prompt', 'pool', 'recycle', 'all']);
+assert.ok(own.files >= 7 && own.poolTokens > 1000 && own.methods.length > 12, JSON.stringify(own).slice(0, 300));
+for (const m of own.methods) {
+  assert.equal(m.differ, 0, m.name);
+  assert.equal(m.singleLine.holes + m.multiLine.holes, 2, m.name);
+  assert.equal(m.singleLine.tokens, own.methods[0].singleLine.tokens, m.name);
+}
+const replayed = ok(['bench', 'lookahead', '--workspace', 'tests/data/samples', '--holes', '1', '--only', 'pool', '--most', '16', '--prompt-tokens', '128']);
+for (const word of ['replayed text', 'none', 'pool', 'tokens a step', 'speed-up']) assert.ok(replayed.includes(word), `${word}\n${replayed}`);
+refused(2, /usage: fimd bench lookahead --workspace/, ['bench', 'lookahead']);
+refused(1, /not a folder/, ['bench', 'lookahead', '--workspace', join(scratch, 'nowhere')]);
 
 // bench engine: a row for each length and width that the context has room for.
 const bench = JSON.parse(ok(['bench', 'engine', '--random-weights', 'tiny:q4_k', '--context', '1024', '--quick', '--json']));
