@@ -116,10 +116,15 @@ static bool uses_window(const run *r) {
   return (r->p->draft.sources & DRAFT_BIT(ENGINE_SOURCE_WINDOW)) != 0;
 }
 
-/* The drafter hears of the text. A backend that is not exact for larger steps gets none. */
+/* Not on a backend that is exact for single rows only. */
+static bool can_draft(const engine *e) {
+  return kernels_exact_rows(e->kernels) >= 2 && e->info[0].vocab >= RECYCLE_WIDTH;
+}
+
+/* The drafter hears of the text. */
 static int begin_draft(run *r) {
   engine_session *s = r->s;
-  if (r->p->draft.sources == 0 || kernels_exact_rows(s->engine->kernels) < 2) return ENGINE_OK;
+  if (r->p->draft.sources == 0 || !can_draft(s->engine)) return ENGINE_OK;
   double start = engine__now_ms();
   int rc = cost_measure(s);
   r->r.host_ms -= engine__now_ms() - start;
@@ -136,7 +141,7 @@ static int begin_draft(run *r) {
 
 int engine_session_prepare(engine_session *s) {
   int rc = engine__session_ready(s);
-  return rc == ENGINE_OK && kernels_exact_rows(s->engine->kernels) >= 2 ? cost_measure(s) : rc;
+  return rc == ENGINE_OK && can_draft(s->engine) ? cost_measure(s) : rc;
 }
 
 /* The stop reason that already holds before the next step, or ENGINE_STOP_NONE. */

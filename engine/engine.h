@@ -64,9 +64,9 @@ typedef struct engine_options {
   int unload_after_ms; /* give the device's memory back after so long without a job; 0: never.
                           Only jobs count: a program that posts none is left alone. */
   const char *random_weights; /* "1.5b:bf16": random weights in that model's shape instead of a
-                          file, for measuring; model must be NULL. There is no tokenizer then,
-                          but for: Borrowed during the call, as: */
-  const char *random_tokenizer; /* a folder with the tokenizer.json for them, or NULL */
+                          file, for measuring; model must be NULL. Borrowed during the call. */
+  const char *random_tokenizer; /* the folder of a tokenizer.json for random weights, which have
+                          none otherwise; or NULL. Borrowed during the call. */
   void (*on_progress)(void *user, double done); /* 0..1 while loading, calling thread; or NULL */
   /* On the engine thread (or that of a program without jobs), with words for a person that are
    * borrowed during the call; or NULL. */

@@ -16,7 +16,7 @@ typedef struct cli_options {
   const char *ids, *workspace;
   bool own;  /* bench lookahead: the model's own text */
   int holes; /* of each kind */
-  const char *only; /* this method, beside plain decoding; NULL: all of them */
+  const char *draft; /* as --draft has it, or NULL */
   int most;  /* guesses of every step, whatever it costs; 0: by cost */
   int n;
   const char **with; /* [n_with] borrowed from argv; owned array */

@@ -83,11 +83,9 @@ static bool add_methods(bench *b) {
   const char *const *names = b->o->quick ? few : all;
   size_t n = b->o->quick ? sizeof few / sizeof *few : sizeof all / sizeof *all;
   engine_draft draft = {0};
-  if (b->o->only != NULL) {
-    bool known = engine_draft_parse(b->o->only, &draft) == ENGINE_OK;
-    if (!known) fprintf(stderr, "fimd: --only: there is no method '%s'\n", b->o->only);
-    return known && add_method(b, "none", (engine_draft){0}) && add_method(b, b->o->only, draft);
-  }
+  if (b->o->draft != NULL)
+    return add_method(b, "none", (engine_draft){0}) &&
+           (b->o->completion.no_draft || add_method(b, b->o->draft, b->o->completion.draft));
   for (size_t i = 0; i < n; i++)
     if (engine_draft_parse(names[i], &draft) != ENGINE_OK || !add_method(b, names[i], draft))
       return false;

@@ -39,8 +39,8 @@ static const char help_text[] =
     "  fimd bench [--json]           time the tokenizer, prefill and decode\n"
     "  fimd bench engine [MODEL]     a table: prefill, decode, steps of 1 to 128 tokens, GB/s\n"
     "    --random-weights SIZE:TYPE  a true shape without a file: 0.5b 1.5b 3b 7b 14b 32b, in\n"
-    "                                f32 f16 bf16 q8_0 q4_0 q4_k q6_k (also for generate, and\n"
-    "    --random-tokenizer DIR      with the tokenizer.json in DIR, for bench lookahead)\n"
+    "                                f32 f16 bf16 q8_0 q4_0 q4_k q6_k (also for generate)\n"
+    "    --random-tokenizer DIR      the folder of a tokenizer.json for them (bench lookahead)\n"
     "    --quick, --json             fewer runs of each; the table as JSON\n"
     "  fimd bench lookahead --workspace DIR\n"
     "                                tokens a step and speed-up of every way to guess ahead, on\n"
@@ -49,7 +49,6 @@ static const char help_text[] =
     "    --most N                    N guesses in every step, whatever it costs here\n"
     "    --holes N, --seed N         of each kind (default 50); which ones\n"
     "    --quick, --json             fewer methods; the figures as JSON\n"
-    "    --only METHOD               only this one\n"
     "  fimd demo                     ghost text in five languages, through the daemon\n"
     "\n"
     "Model and machine (every command)\n"
@@ -70,6 +69,7 @@ static const char help_text[] =
     "  --no-context                  leave out what tree-sitter finds elsewhere\n"
     "  --draft METHOD                guess ahead: none, lookahead[:W,N,G], prompt, pool, recycle,\n"
     "                                all (default all); it changes the speed, never the tokens\n"
+    "                                (for bench lookahead: only this method)\n"
     "  --temperature T, --top-p P    0 is greedy (default 0; 1)\n"
     "  --seed N                      of the sampling (default 0)\n"
     "\n"
@@ -98,7 +98,6 @@ enum {
   OPT_HOLES,
   OPT_OWN,
   OPT_MOST,
-  OPT_ONLY,
   OPT_MAX_TOKENS,
   OPT_MAX_LINES,
   OPT_PROMPT_TOKENS,
@@ -136,7 +135,6 @@ static const struct option long_options[] = {
     {"workspace", required_argument, NULL, OPT_WORKSPACE},
     {"holes", required_argument, NULL, OPT_HOLES},
     {"own", no_argument, NULL, OPT_OWN},
-    {"only", required_argument, NULL, OPT_ONLY},
     {"most", required_argument, NULL, OPT_MOST},
     {"max-tokens", required_argument, NULL, OPT_MAX_TOKENS},
     {"max-lines", required_argument, NULL, OPT_MAX_LINES},
@@ -264,13 +262,12 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_WORKSPACE: o->workspace = value; return true;
   case OPT_HOLES: return parse_int("--holes", value, 1, 100000, &o->holes);
   case OPT_OWN: o->own = true; return true;
-  case OPT_ONLY: o->only = value; return true;
   case OPT_MOST: return parse_int("--most", value, 1, 112, &o->most);
   case OPT_MAX_TOKENS: return parse_int("--max-tokens", value, 0, 4096, &c->max_tokens);
   case OPT_MAX_LINES: return parse_int("--max-lines", value, 0, 1000, &c->max_lines);
   case OPT_PROMPT_TOKENS: return parse_int("--prompt-tokens", value, 0, 1 << 20, &c->prompt_tokens);
   case OPT_NO_CONTEXT: c->no_context = true; return true;
-  case OPT_DRAFT: return parse_draft(value, c);
+  case OPT_DRAFT: o->draft = value; return parse_draft(value, c);
   case OPT_TEMPERATURE: return parse_float("--temperature", value, 100, &c->temperature);
   case OPT_TOP_P: return parse_float("--top-p", value, 1, &c->top_p);
   case OPT_SEED: return parse_seed(value, &c->seed);

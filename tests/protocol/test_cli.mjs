@@ -104,7 +104,7 @@ for (const m of own.methods) {
   assert.equal(m.singleLine.holes + m.multiLine.holes, 2, m.name);
   assert.equal(m.singleLine.tokens, own.methods[0].singleLine.tokens, m.name);
 }
-const replayed = ok(['bench', 'lookahead', '--workspace', 'tests/data/samples', '--holes', '1', '--only', 'pool', '--most', '16', '--prompt-tokens', '128']);
+const replayed = ok(['bench', 'lookahead', '--workspace', 'tests/data/samples', '--holes', '1', '--draft', 'pool', '--most', '16', '--prompt-tokens', '128']);
 for (const word of ['replayed text', 'none', 'pool', 'tokens a step', 'speed-up']) assert.ok(replayed.includes(word), `${word}\n${replayed}`);
 refused(2, /usage: fimd bench lookahead --workspace/, ['bench', 'lookahead']);
 refused(1, /not a folder/, ['bench', 'lookahead', '--workspace', join(scratch, 'nowhere')]);
