@@ -1,11 +1,13 @@
 /* pool.c - texts in and out of the n-gram pool. */
 #include "engine/pool.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_BYTES ((size_t)768 << 20)
-#define SLICE 4096    /* tokens added under one hold of the lock */
+#define SLICE 64      /* tokens added before it is looked whether somebody waits for the lock */
+#define YIELDS 1000   /* to a thread that waits and is not scheduled */
 #define LEAD 8        /* tokens before an edit that go along with it */
 #define FOLLOW 24     /* tokens after it */
 #define SPANS_MOST 512 /* pieces of a document before it is laid down in one again */
@@ -18,7 +20,12 @@ static const int workspace_levels[] = {WL};
 static const int live_levels[] = {1, 2, 4};
 enum { N_WORKSPACE_LEVELS = sizeof workspace_levels / sizeof *workspace_levels, N_LIVE_LEVELS = 3 };
 
-void pool__lock(engine_pool *p) { pthread_mutex_lock(&p->lock); }
+void pool__lock(engine_pool *p) {
+  if (pthread_mutex_trylock(&p->lock) == 0) return;
+  atomic_fetch_add(&p->waiting, 1);
+  pthread_mutex_lock(&p->lock);
+  atomic_fetch_sub(&p->waiting, 1);
+}
 void pool__unlock(engine_pool *p) { pthread_mutex_unlock(&p->lock); }
 
 int engine_pool_new(engine_pool **out, size_t max_bytes) {
@@ -133,14 +140,19 @@ static void sweep(engine_pool *p) {
   p->n_removed = 0;
 }
 
+/* Lets those in who wait: a mutex that is taken again at once would be taken before they wake. */
+static void let_in(engine_pool *p) {
+  if (atomic_load(&p->waiting) == 0) return;
+  pool__unlock(p);
+  for (int i = 0; i < YIELDS && atomic_load(&p->waiting) > 0; i++) sched_yield();
+  pthread_mutex_lock(&p->lock);
+}
+
 static void add_text(engine_pool *p, pool_index *x, uint32_t number, const int32_t *tokens,
                      uint32_t n, bool shared) {
   begin_text(x, number);
   for (uint32_t i = 0; i < n; i++) {
-    if (shared && i % SLICE == SLICE - 1) { /* let those in who wait */
-      pool__unlock(p);
-      pool__lock(p);
-    }
+    if (shared && i % SLICE == SLICE - 1) let_in(p);
     push(x, number, tokens[i], 0);
   }
   end_text(x);

@@ -38,6 +38,7 @@ typedef struct pool_index {
 
 struct engine_pool {
   pthread_mutex_t lock;   /* guards all but what the adding thread alone changes */
+  atomic_int waiting;     /* threads that wait for it */
   pthread_mutex_t adding; /* one workspace text at a time; taken before lock */
   size_t max_bytes;
   pool_index workspace, live;
