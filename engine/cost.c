@@ -7,6 +7,8 @@
 #define GPU_BUDGET_MS 150.0 /* the first step of a size is recorded there */
 #define CPU_BUDGET_MS 60.0
 #define RUNS 3
+#define FIRST_PATIENCE 256
+#define LAST_PATIENCE (1 << 20)
 #define BLEND 0.1f /* of a new measurement */
 #define SLOPE 0.15f /* of a step's time for each further row, where nothing larger was measured */
 
@@ -74,6 +76,16 @@ int cost_measure(engine_session *s) {
   fill(c, measured, n);
   c->load = atomic_load(&e->loads);
   return ENGINE_OK;
+}
+
+void cost_paid(cost_curve *c, bool paid) {
+  if (paid || c->patience == 0) c->patience = FIRST_PATIENCE;
+  if (paid) c->idle = 0;
+  else if (++c->idle >= c->patience) {
+    c->load = 0;
+    c->idle = 0;
+    c->patience = c->patience < LAST_PATIENCE ? c->patience * 2 : LAST_PATIENCE;
+  }
 }
 
 void cost_seen(cost_curve *c, int rows, double ms) {

@@ -14,6 +14,7 @@
 typedef struct cost_curve {
   int load;    /* the number of the device's load that this is of; 0: nothing measured */
   float ms[1 + COST_ROWS_MAX]; /* [rows], filled between the sizes measured */
+  int idle, patience; /* steps since guesses last paid; how many until that is doubted */
 } cost_curve;
 
 struct engine_session;
@@ -21,6 +22,10 @@ struct engine_session;
 /* Measures if that was not yet done since the weights were loaded: steps on top of what the
  * session holds, which stays. Takes some 50 ms, on a GPU up to 150. 0 or the engine_status of a step. */
 int cost_measure(struct engine_session *s);
+/* Whether the last step had guesses that were expected to pay. A size that is never used is never
+ * corrected: if none pays for long, all are measured again at the next request, and the next time
+ * after twice as long. */
+void cost_paid(cost_curve *c, bool paid);
 /* A step of so many rows took so long. */
 void cost_seen(cost_curve *c, int rows, double ms);
 

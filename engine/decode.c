@@ -171,8 +171,8 @@ static void draft(run *r) {
   if (r->sample || r->choosing) most = least(most, LOGITS_MOST);
   most = least(most, DRAFT_NODES_MAX);
   d->tree.n = 0;
-  if (most < 1 || d->rest-- > 0) return;
-  bool priced = c->load != 0 && !o->all_of_them;
+  bool priced = !o->all_of_them;
+  if (most < 1 || d->rest-- > 0 || (priced && c->load == 0)) return;
   draft_terms terms = {.sources = o->sources,
                        .pool = r->p->pool,
                        .window = uses_window(r) ? d->window : NULL,
@@ -278,6 +278,7 @@ static int compute(run *r, kernels_result *result) {
   }
   if (r->d != NULL) {
     cost_seen(&s->engine->cost, batch.n, ms);
+    if (!r->p->draft.all_of_them) cost_paid(&s->engine->cost, r->d->tree.n > 0);
     r->r.drafted += r->d->tree.n;
   }
   return ENGINE_OK;

@@ -261,9 +261,8 @@ template <int D> __global__ void __launch_bounds__(256) attend_one(cuda_attend a
   attend__query<D>(q, 0, a.q + (size_t)(h.first + min(g, h.count - 1)) * D, g < h.count, lane & 3);
   device__copy_wait<0>();
   __syncthreads();
-  tile_of_one<D, 8>(a, p, h, (uint32_t)__cvta_generic_to_shared(keys),
-                    (uint32_t)__cvta_generic_to_shared(values), s_shared, q,
-                    min(ATTEND_KEYS, len - tile * ATTEND_KEYS), (size_t)tile * p.tokens);
+  tile_of_one<D, 8>(a, p, h, device__shared_address(keys), device__shared_address(values), s_shared,
+                    q, min(ATTEND_KEYS, len - tile * ATTEND_KEYS), (size_t)tile * p.tokens);
   __syncthreads();
   if (threadIdx.x == 0) {
     __threadfence();
@@ -277,29 +276,6 @@ template <int D> __global__ void __launch_bounds__(256) attend_one(cuda_attend a
 }
 
 /* ---- parts: spans that tokens share ------------------------------------------------------- */
-
-template <int D>
-__device__ __forceinline__ void scores(float s[8][4], const uint32_t q[D / 16][4], uint32_t keys,
-                                       int lane) {
-#pragma unroll
-  for (int i = 0; i < 32; i++) s[i / 4][i % 4] = 0.f;
-#pragma unroll
-  for (int kb = 0; kb < D / 32; kb++) {
-#pragma unroll
-    for (int half = 0; half < 8; half += 4) {
-      uint32_t r[4][4];
-#pragma unroll
-      for (int i = 0; i < 4; i++) attend__keys<D>(r[i], keys, half + i, kb, lane);
-#pragma unroll
-      for (int j = 0; j < 2; j++) {
-        const uint32_t *x = q[2 * kb + j];
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-          device__mma(s[half + i], x[0], x[1], x[2], x[3], r[i][2 * j], r[i][2 * j + 1]);
-      }
-    }
-  }
-}
 
 /* How a warp's two tokens take a tile: the first of their span as it is, later ones merged. */
 typedef struct attend_take {
@@ -355,7 +331,7 @@ __device__ __forceinline__ void take_tile(float m[2], float l[2], float o[D / 8]
                                           uint32_t values, attend_take &take, int lane) {
   float s[8][4], sum[4], part[2];
   uint32_t p[8][2];
-  scores<D>(s, q, keys, lane);
+  attend__scores<D, attend__at<D>>(s, q, keys, lane);
   part[0] = soften<0>(s, p, take.valid[0], exponent_scale<D>(), lane & 3);
   part[1] = soften<1>(s, p, take.valid[1], exponent_scale<D>(), lane & 3);
   sums(sum, p);
@@ -449,7 +425,7 @@ __device__ void part_of_span(const cuda_attend &a, const attend_plan &p, char *s
       take.valid[i] = min(ATTEND_KEYS, left);
     }
     if (take.valid[0] > 0 || take.valid[1] > 0) {
-      uint32_t keys = (uint32_t)__cvta_generic_to_shared(stage);
+      uint32_t keys = device__shared_address(stage);
       take_tile<D>(m, l, o, q, keys, keys + ATTEND_KEYS * D * 2, take, lane);
     }
     __syncthreads();
@@ -502,9 +478,8 @@ __device__ void part_of_one(const cuda_attend &a, const attend_plan &p, char *sh
                    g < h.count, lane & 3);
   device__copy_wait<0>();
   __syncthreads();
-  tile_of_one<D, 4>(a, p, h, (uint32_t)__cvta_generic_to_shared(keys),
-                    (uint32_t)__cvta_generic_to_shared(values),
-                    s_shared, q, valid,
+  tile_of_one<D, 4>(a, p, h, device__shared_address(keys), device__shared_address(values), s_shared,
+                    q, valid,
                     (size_t)p.items * p.tokens + (size_t)t * p.own + which);
 }
 

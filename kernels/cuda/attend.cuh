@@ -1,4 +1,4 @@
-/* attend.cuh - what the two attention kernels share: tiles of keys and values in shared memory,
+/* attend.cuh - what the attention kernels share: tiles of keys and values in shared memory,
  * fragments of queries, the launch.
  *
  * A tile is 64 rows (keys) of head_dim halves. The 16-byte chunk c of row r lies at chunk
@@ -41,6 +41,29 @@ template <int D>
 __device__ __forceinline__ void attend__values(uint32_t r[4], uint32_t tile, int d, int k2,
                                                int lane) {
   attend__load_turned(r, tile + attend__at<D>(32 * k2 + lane, d));
+}
+
+/* S = q k^T of a warp's 16 rows and a tile. AT(row, chunk): where 16 bytes of the tile lie. */
+template <int D, uint32_t (*AT)(int row, int chunk)>
+__device__ __forceinline__ void attend__scores(float s[8][4], const uint32_t q[D / 16][4],
+                                               uint32_t keys, int lane) {
+#pragma unroll
+  for (int i = 0; i < 32; i++) s[i / 4][i % 4] = 0.f;
+#pragma unroll
+  for (int kb = 0; kb < D / 32; kb++) {
+#pragma unroll
+    for (int half = 0; half < 8; half += 4) {
+      uint32_t r[4][4];
+#pragma unroll
+      for (int i = 0; i < 4; i++)
+        attend__load(r[i], keys + AT(8 * (half + i) + (lane & 7), 4 * kb + (lane >> 3)));
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        const uint32_t *x = q[2 * kb + i / 4], *k = r[i % 4] + i / 4 * 2;
+        device__mma(s[half + i % 4], x[0], x[1], x[2], x[3], k[0], k[1]);
+      }
+    }
+  }
 }
 
 __device__ __forceinline__ uint32_t attend__pair(float low, float high) {

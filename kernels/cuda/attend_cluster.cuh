@@ -21,6 +21,7 @@
 #define FIMD_KERNELS_ATTEND_CLUSTER_CUH
 
 #include "kernels/cuda/attend_tile.cuh"
+#include "kernels/cuda/hopper.cuh"
 
 enum {
   CLUSTER_TOKENS = 8,
@@ -86,20 +87,6 @@ __device__ __forceinline__ void cluster__merge(cluster_state &s, const cluster_s
 
 #if __CUDA_ARCH__ >= 900
 
-/* Every thread of the cluster arrives, then waits. */
-__device__ __forceinline__ void cluster__arrive() {
-  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
-}
-__device__ __forceinline__ void cluster__wait() {
-  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
-}
-/* Where `shared` lies in block `rank` of the cluster. */
-__device__ __forceinline__ uint32_t cluster__at(const void *shared, int rank) {
-  uint32_t at;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;"
-      : "=r"(at) : "r"((uint32_t)__cvta_generic_to_shared(shared)), "r"(rank));
-  return at;
-}
 __device__ __forceinline__ void cluster__store(uint32_t at, float4 v) {
   asm volatile("st.shared::cluster.v4.f32 [%0], {%1,%2,%3,%4};" ::"r"(at), "f"(v.x), "f"(v.y),
                "f"(v.z), "f"(v.w) : "memory");
@@ -252,7 +239,7 @@ template <int D, int P, int C> struct cluster_block {
     return (round * C + rank) * GROUP + pair;
   }
   __device__ __forceinline__ uint32_t stage_at() const {
-    return (uint32_t)__cvta_generic_to_shared(s.stage + pair * 2 * memory::TILE);
+    return device__shared_address(s.stage + pair * 2 * memory::TILE);
   }
   __device__ __forceinline__ void sync_pair() const { device__barrier_sync(1 + pair, 64); }
 
@@ -313,15 +300,15 @@ template <int D, int P, int C> struct cluster_block {
     }
   }
   __device__ __forceinline__ uint32_t q_at(int t) const {
-    return (uint32_t)__cvta_generic_to_shared(s.q + t * ATTEND_SLOTS * D * 2);
+    return device__shared_address(s.q + t * ATTEND_SLOTS * D * 2);
   }
 
   /* Dims 4 x .. of a slot, as part `part` of token t, to the block that owns them. */
   __device__ __forceinline__ void send(int part, int t, int slot, int x,
                                        const cluster_state &v) const {
     const int W = memory::W, to = slot * (C / 8) + 4 * x / W, row = part * tokens + t;
-    cluster__store(cluster__at(s.o + row * W + 4 * x % W, to), v.o);
-    if (4 * x % W == 0) cluster__store(cluster__at(s.ml + row, to), make_float2(v.m, v.l));
+    cluster__store(hopper__peer(s.o + row * W + 4 * x % W, to), v.o);
+    if (4 * x % W == 0) cluster__store(hopper__peer(s.ml + row, to), make_float2(v.m, v.l));
   }
   __device__ __forceinline__ cluster_state tile_state(int tile, int t, int slot, int x) const {
     cluster_state v;
@@ -442,7 +429,7 @@ __global__ void __launch_bounds__(CLUSTER_THREADS, 1)
     device__trigger();
     return;
   }
-  cluster__arrive(); /* here: others may write to this block */
+  hopper__cluster_arrive(); /* here: others may write to this block */
   cluster_tile<D> tile;
   int at = b.tile_of(0);
   const bool early = at >= b.end || (at + 1) * ATTEND_KEYS <= b.kv_len;
@@ -492,7 +479,7 @@ __global__ void __launch_bounds__(CLUSTER_THREADS, 1)
       if (left[P - 1] > 0) /* the last has the most keys */
         tile.template take<P>(b.q_at(t), left, work, m, l, 1 + b.pair, b.half, b.lane);
       __syncthreads();
-      if (t == 0) cluster__wait(); /* round 0: all are here; later: have folded */
+      if (t == 0) hopper__cluster_wait(); /* round 0: all are here; later: have folded */
       b.merge_group(round, t);
       if (t + P < b.tokens || !last || b.tree) __syncthreads();
     }
@@ -505,10 +492,10 @@ __global__ void __launch_bounds__(CLUSTER_THREADS, 1)
       b.sync_pair();
       b.send_own();
     }
-    cluster__arrive();
-    cluster__wait();
+    hopper__cluster_arrive();
+    hopper__cluster_wait();
     fold.round(b, round);
-    if (!last) cluster__arrive();
+    if (!last) hopper__cluster_arrive();
   }
   fold.store(b);
 #endif
@@ -527,33 +514,20 @@ static cudaError_t attend_cluster_run(const cuda_device *d, const cuda_attend *a
     rc = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
   if (rc != cudaSuccess) return rc;
   const int clusters = a->kv_heads * p->head_blocks * ((a->n + p->tokens - 1) / p->tokens);
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeClusterDimension;
-  attributes[0].val.clusterDim.x = C;
-  attributes[0].val.clusterDim.y = 1;
-  attributes[0].val.clusterDim.z = 1;
-  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[1].val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3((unsigned)(clusters * C));
-  config.blockDim = dim3(CLUSTER_THREADS);
-  config.dynamicSmemBytes = (size_t)shared;
-  config.stream = d->stream;
-  config.attrs = attributes;
-  const unsigned n_attributes = d->early ? 2 : 1;
-  config.numAttrs = n_attributes;
+  launch_config c(d, dim3((unsigned)(clusters * C)), CLUSTER_THREADS, shared, C);
   if (C > 8) { /* not every part can run these */
     int most = 0;
-    config.numAttrs = 1;
-    rc = cudaOccupancyMaxActiveClusters(&most, attend_cluster<D, P, C>, &config);
-    config.numAttrs = n_attributes;
+    cudaLaunchConfig_t asked = c.config; /* with the last attribute alone: the cluster */
+    asked.attrs += asked.numAttrs - 1;
+    asked.numAttrs = 1;
+    rc = cudaOccupancyMaxActiveClusters(&most, attend_cluster<D, P, C>, &asked);
     if (rc != cudaSuccess || most < clusters) {
       cudaGetLastError();
       return cudaSuccess;
     }
   }
   *done = true;
-  return cudaLaunchKernelEx(&config, attend_cluster<D, P, C>, *a, *p);
+  return cudaLaunchKernelEx(&c.config, attend_cluster<D, P, C>, *a, *p);
 }
 
 /* Whether it was done here: where caches are long and tokens few, a cluster's multiprocessors are

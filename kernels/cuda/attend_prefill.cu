@@ -18,28 +18,6 @@ enum { TOKENS = 128, WARPS = 8, STAGES = 3 };
 /* ---- mma --------------------------------------------------------------------------------- */
 
 template <int D>
-__device__ __forceinline__ void scores(float s[8][4], const uint32_t q[D / 16][4], uint32_t keys,
-                                       int lane) {
-#pragma unroll
-  for (int i = 0; i < 32; i++) s[i / 4][i % 4] = 0.f;
-#pragma unroll
-  for (int kb = 0; kb < D / 32; kb++) {
-#pragma unroll
-    for (int half = 0; half < 8; half += 4) {
-      uint32_t r[4][4];
-#pragma unroll
-      for (int i = 0; i < 4; i++)
-        attend__load(r[i], keys + panel_at(8 * (half + i) + (lane & 7), 4 * kb + (lane >> 3)));
-#pragma unroll
-      for (int i = 0; i < 8; i++) {
-        const uint32_t *x = q[2 * kb + i / 4], *k = r[i % 4] + i / 4 * 2;
-        device__mma(s[half + i % 4], x[0], x[1], x[2], x[3], k[0], k[1]);
-      }
-    }
-  }
-}
-
-template <int D>
 __device__ __forceinline__ void product(float o[D / 8][4], const uint32_t p[4][4], uint32_t values,
                                         int lane) {
 #pragma unroll
@@ -144,7 +122,7 @@ __global__ void __launch_bounds__(32 * WARPS, 1) attend_prefill(cuda_attend a, f
   /* Of the group of 4 warps; its last tokens may not be there. */
   const int last = kv_len + token0 + 64 * (warp / 4 + 1);
   const int mine = min(tiles, (last + ATTEND_KEYS - 1) / ATTEND_KEYS);
-  const uint32_t shared = (uint32_t)__cvta_generic_to_shared(attend_shared);
+  const uint32_t shared = device__shared_address(attend_shared);
   const uint32_t half_stage = ATTEND_KEYS * D * 2;
   float s[8][4], o[D / 8][4] = {}, m[2] = {-INFINITY, -INFINITY}, l[2] = {}, by[2];
 #pragma unroll 1
@@ -156,7 +134,7 @@ __global__ void __launch_bounds__(32 * WARPS, 1) attend_prefill(cuda_attend a, f
     if (j >= mine) continue;
     const int valid[2] = {kv_len + token + 1 - j * ATTEND_KEYS,
                           kv_len + token + 9 - j * ATTEND_KEYS};
-    scores<D>(s, q, stage, lane);
+    attend__scores<D, panel_at>(s, q, stage, lane);
     soften(s, p, m, l, by, valid, scale, c);
 #pragma unroll
     for (int i = 0; i < D / 2; i++) o[i / 4][i % 4] *= by[i % 4 / 2];

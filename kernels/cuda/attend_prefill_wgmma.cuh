@@ -19,6 +19,7 @@
 #define FIMD_KERNELS_ATTEND_PREFILL_WGMMA_CUH
 
 #include "kernels/cuda/attend.cuh"
+#include "kernels/cuda/hopper.cuh"
 
 enum {
   PANEL = ATTEND_KEYS * 128,  /* bytes */
@@ -71,6 +72,10 @@ __device__ __forceinline__ void prefill_store(const cuda_attend &a, const float 
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
+#define ATTEND_D4(i) "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3])
+#define ATTEND_D16(i) \
+  ATTEND_D4(i), ATTEND_D4((i) + 1), ATTEND_D4((i) + 2), ATTEND_D4((i) + 3)
+
 /* d[64, 64] += (or, with add 0, =) a[64, 16] b[16, 64]. */
 template <int TURNED>
 __device__ __forceinline__ void wgmma(float (&d)[8][4], const uint32_t a[4], uint64_t b, int add) {
@@ -79,14 +84,7 @@ __device__ __forceinline__ void wgmma(float (&d)[8][4], const uint32_t a[4], uin
                "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,"
                "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
                "{%32,%33,%34,%35}, %36, p, 1, 1, %38; }"
-               : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]),
-                 "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
-                 "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]),
-                 "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]),
-                 "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]),
-                 "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),
-                 "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
-                 "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
+               : ATTEND_D16(0), ATTEND_D16(4)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add), "n"(TURNED));
 }
 
@@ -100,35 +98,14 @@ __device__ __forceinline__ void wgmma(float (&d)[16][4], const uint32_t a[4], ui
                "%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,"
                "%59,%60,%61,%62,%63}, "
                "{%64,%65,%66,%67}, %68, p, 1, 1, %70; }"
-               : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]),
-                 "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
-                 "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]),
-                 "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]),
-                 "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]),
-                 "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),
-                 "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
-                 "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3]),
-                 "+f"(d[8][0]), "+f"(d[8][1]), "+f"(d[8][2]), "+f"(d[8][3]),
-                 "+f"(d[9][0]), "+f"(d[9][1]), "+f"(d[9][2]), "+f"(d[9][3]),
-                 "+f"(d[10][0]), "+f"(d[10][1]), "+f"(d[10][2]), "+f"(d[10][3]),
-                 "+f"(d[11][0]), "+f"(d[11][1]), "+f"(d[11][2]), "+f"(d[11][3]),
-                 "+f"(d[12][0]), "+f"(d[12][1]), "+f"(d[12][2]), "+f"(d[12][3]),
-                 "+f"(d[13][0]), "+f"(d[13][1]), "+f"(d[13][2]), "+f"(d[13][3]),
-                 "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]),
-                 "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3])
+               : ATTEND_D16(0), ATTEND_D16(4), ATTEND_D16(8), ATTEND_D16(12)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add), "n"(TURNED));
 }
 
-__device__ __forceinline__ void wgmma_fence() {
-  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-}
-__device__ __forceinline__ void wgmma_commit() {
-  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-}
 /* Until at most LEFT groups are under way; x, which one of the others wrote, may be read only
  * after: named so that no use moves above. */
 template <int LEFT, int N> __device__ __forceinline__ void wgmma_wait(float (&x)[N][4]) {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
+  hopper__mma_wait<LEFT>();
 #pragma unroll
   for (int i = 0; i < 4 * N; i++) asm volatile("" : "+f"(x[i / 4][i % 4])::"memory");
 }
@@ -136,28 +113,27 @@ template <int LEFT, int N> __device__ __forceinline__ void wgmma_wait(float (&x)
 /* Matrix descriptor, 128-byte swizzle: groups of 8 rows 1024 bytes apart; turned matrices also
  * step from panel to panel (ignored by the others). */
 __device__ __forceinline__ uint64_t matrix(uint32_t at) {
-  return (uint64_t)((at & 0x3ffff) >> 4) | (uint64_t)(PANEL >> 4) << 16 |
-         (uint64_t)(1024 >> 4) << 32 | 1ull << 62;
+  return hopper__matrix<1, 1024, PANEL>(at);
 }
 
 template <int D>
 __device__ __forceinline__ void issue_scores(float (&s)[8][4], const uint32_t q[D / 16][4],
                                              uint32_t keys) {
-  wgmma_fence();
+  hopper__mma_fence();
 #pragma unroll
   for (int i = 0; i < D / 16; i++) /* 16 dims are 32 bytes of the row */
     wgmma<0>(s, q[i], matrix(keys + i / 4 * PANEL + i % 4 * 32), i > 0);
-  wgmma_commit();
+  hopper__mma_commit();
 }
 
 template <int D>
 __device__ __forceinline__ void issue_product(float (&o)[D / 8][4], const uint32_t p[4][4],
                                               uint32_t values) {
-  wgmma_fence();
+  hopper__mma_fence();
 #pragma unroll
   for (int i = 0; i < 4; i++) /* 16 keys are 16 rows of 128 bytes */
     wgmma<1>(o, p[i], matrix(values + i * 2048), 1);
-  wgmma_commit();
+  hopper__mma_commit();
 }
 
 #endif /* sm_90a */
@@ -177,27 +153,9 @@ typedef struct prefill_work {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-__device__ __forceinline__ uint32_t ring_at(const void *shared) {
-  return (uint32_t)__cvta_generic_to_shared(shared);
-}
-__device__ __forceinline__ void ring_init(uint64_t *barrier, int arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(ring_at(barrier)), "r"(arrivals)
-               : "memory");
-}
-__device__ __forceinline__ void ring_arrive(uint64_t *barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(ring_at(barrier)) : "memory");
-}
-/* Until the phase of that parity has completed. */
-__device__ __forceinline__ void ring_await(uint64_t *barrier, int parity) {
-  uint32_t at = ring_at(barrier), done;
-  do {
-    asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; "
-                 "selp.u32 %0, 1, 0, p; }" : "=r"(done) : "r"(at), "r"(parity) : "memory");
-  } while (!done);
-}
 /* Tile j's slot and the parity of its use. */
 __device__ __forceinline__ void ring_await_full(uint64_t *full, int j) {
-  ring_await(full + j % PREFILL_RING, j / PREFILL_RING & 1);
+  hopper__mbarrier_await(full + j % PREFILL_RING, j / PREFILL_RING & 1);
 }
 
 /* Tile j to its slot, by the producers; slots from `slots` on are zeros. */
@@ -232,8 +190,8 @@ __device__ __forceinline__ void ring_request(const cuda_attend &a, prefill_ring<
 
 /* This thread's part of tile j is there: for wgmma too. */
 __device__ __forceinline__ void ring_hand_over(uint64_t *full, int j) {
-  asm volatile("fence.proxy.async;" ::: "memory");
-  ring_arrive(full + j % PREFILL_RING);
+  hopper__fence_async();
+  hopper__mbarrier_arrive(full + j % PREFILL_RING);
 }
 
 template <int D>
@@ -247,7 +205,7 @@ __device__ __forceinline__ void prefill_produce(const cuda_attend &a, prefill_ri
       waited = true;
     }
     if (j >= PREFILL_RING)
-      ring_await(s.empty + j % PREFILL_RING, (j / PREFILL_RING - 1) & 1);
+      hopper__mbarrier_await(s.empty + j % PREFILL_RING, (j / PREFILL_RING - 1) & 1);
     ring_request<D>(a, s, w.kv, j, w.kv_len + w.n, thread);
     if (j < PREFILL_LAG) continue;
     device__copy_wait<PREFILL_LAG>();
@@ -308,8 +266,8 @@ template <int D, bool MASKED>
 __device__ __forceinline__ void prefill_step(prefill_ring<D> &s, prefill_rows_state<D> &r, int j,
                                              int keys, float scale, int lane) {
   const int left = keys - (j + 1) * ATTEND_KEYS, valid[2] = {left, left + 8};
-  const uint32_t now = ring_at(s.tile[j % PREFILL_RING]);
-  const uint32_t next = ring_at(s.tile[(j + 1) % PREFILL_RING]);
+  const uint32_t now = device__shared_address(s.tile[j % PREFILL_RING]);
+  const uint32_t next = device__shared_address(s.tile[(j + 1) % PREFILL_RING]);
   ring_await_full(s.full, j + 1);
   issue_scores<D>(r.s, r.q, next);
   issue_product<D>(r.o, r.p, now + prefill_ring<D>::HALF);
@@ -319,7 +277,7 @@ __device__ __forceinline__ void prefill_step(prefill_ring<D> &s, prefill_rows_st
   prefill_pack(r.p, r.s);
 #pragma unroll
   for (int i = 0; i < D / 2; i++) r.o[i / 4][i % 4] *= r.by[i % 4 / 2];
-  if (lane == 0) ring_arrive(s.empty + j % PREFILL_RING);
+  if (lane == 0) hopper__mbarrier_arrive(s.empty + j % PREFILL_RING);
 }
 
 /* A warpgroup's rows. */
@@ -345,7 +303,7 @@ __device__ __forceinline__ void prefill_consume(const cuda_attend &a, prefill_ri
   for (int i = 0; i < D / 2; i++) r.o[i / 4][i % 4] = 0.f;
 
   ring_await_full(s.full, 0);
-  issue_scores<D>(r.s, r.q, ring_at(s.tile[0]));
+  issue_scores<D>(r.s, r.q, device__shared_address(s.tile[0]));
   wgmma_wait<0>(r.s);
   prefill_soften<true>(r.s, r.m, r.l, r.by, valid, scale, c);
   prefill_pack(r.p, r.s);
@@ -354,7 +312,8 @@ __device__ __forceinline__ void prefill_consume(const cuda_attend &a, prefill_ri
   for (; j + 1 < whole; j++) prefill_step<D, false>(s, r, j, keys, scale, lane);
 #pragma unroll 1
   for (; j + 1 < mine; j++) prefill_step<D, true>(s, r, j, keys, scale, lane);
-  issue_product<D>(r.o, r.p, ring_at(s.tile[j % PREFILL_RING]) + prefill_ring<D>::HALF);
+  issue_product<D>(r.o, r.p,
+                   device__shared_address(s.tile[j % PREFILL_RING]) + prefill_ring<D>::HALF);
   wgmma_wait<0>(r.o);
   prefill_store<D>(a, r.o, r.l, token, w.n, w.head, c);
 }
@@ -380,17 +339,17 @@ __global__ void __launch_bounds__(PREFILL_CONSUMERS + PREFILL_PRODUCERS, 1)
   w.tiles = (w.kv_len + min(w.n, w.token0 + PREFILL_TOKENS) + ATTEND_KEYS - 1) / ATTEND_KEYS;
   if (threadIdx.x == 0) {
     for (int i = 0; i < PREFILL_RING; i++) {
-      ring_init(s.full + i, PREFILL_PRODUCERS);
-      ring_init(s.empty + i, PREFILL_CONSUMERS / 32);
+      hopper__mbarrier_init(s.full + i, PREFILL_PRODUCERS);
+      hopper__mbarrier_init(s.empty + i, PREFILL_CONSUMERS / 32);
     }
   }
   __syncthreads();
   const int warp = __shfl_sync(0xffffffffu, threadIdx.x >> 5, 0), lane = threadIdx.x & 31;
   if (warp >= PREFILL_CONSUMERS / 32) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    hopper__fewer_registers<40>();
     prefill_produce<D>(a, s, w, threadIdx.x - PREFILL_CONSUMERS);
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    hopper__more_registers<232>();
     prefill_consume<D>(a, s, w, scale, warp, lane);
   }
 #endif

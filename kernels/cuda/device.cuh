@@ -29,6 +29,11 @@ __device__ __forceinline__ void device__trigger() {
 
 /* ---- loads ------------------------------------------------------------------------------ */
 
+/* As instructions on shared memory take it. */
+__device__ __forceinline__ uint32_t device__shared_address(const void *shared) {
+  return (uint32_t)__cvta_generic_to_shared(shared);
+}
+
 /* Weights: read once, past the first cache. */
 __device__ __forceinline__ uint4 device__stream16(const void *p) {
   uint4 v;
@@ -44,8 +49,8 @@ __device__ __forceinline__ uint2 device__stream8(const void *p) {
 }
 
 __device__ __forceinline__ void device__copy16(void *shared, const void *global) {
-  uint32_t at = (uint32_t)__cvta_generic_to_shared(shared);
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(global) : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(device__shared_address(shared)),
+               "l"(global) : "memory");
 }
 __device__ __forceinline__ void device__copy_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");

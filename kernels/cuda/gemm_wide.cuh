@@ -22,7 +22,7 @@
 #define FIMD_KERNELS_GEMM_WIDE_CUH
 
 #include "kernels/cuda/gemm.cuh"
-#include "kernels/cuda/prefill_wgmma.cuh"
+#include "kernels/cuda/hopper.cuh"
 
 enum {
   WIDE_TILES = 8, /* of a block; consumer warps */
@@ -80,22 +80,12 @@ template <int NG> __device__ __forceinline__ wide_place wide__place(const cuda_g
   return p;
 }
 
-/* ---- clusters ---------------------------------------------------------------------------- */
-
-__device__ __forceinline__ void wide__cluster_arrive() {
-  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
-}
-__device__ __forceinline__ void wide__cluster_wait() {
-  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
-}
-
 /* 16 bytes at this block's shared address `p`, of the cluster's block `rank`. */
 __device__ __forceinline__ float4 wide__peer(const float4 *p, int rank) {
   float4 v;
-  uint32_t at = (uint32_t)__cvta_generic_to_shared(p), peer;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(peer) : "r"(at), "r"(rank));
   asm volatile("ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [%4];"
-               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(peer) : "memory");
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "r"(hopper__peer(p, rank)) : "memory");
   return v;
 }
 
@@ -106,7 +96,7 @@ __device__ __forceinline__ void wide__mma(float (&d)[8], const uint32_t a[4], ui
   asm volatile("{ .reg .pred p; setp.eq.b32 p, 0, 0; "
                "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 "
                "{%0,%1,%2,%3,%4,%5,%6,%7}, {%8,%9,%10,%11}, %12, p, 1, 1, 0; }"
-               : PREFILL_D4(0), PREFILL_D4(4)
+               : HOPPER_D4(0), HOPPER_D4(4)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 __device__ __forceinline__ void wide__mma(float (&d)[16], const uint32_t a[4], uint64_t b) {
@@ -114,7 +104,7 @@ __device__ __forceinline__ void wide__mma(float (&d)[16], const uint32_t a[4], u
                "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 "
                "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, "
                "{%16,%17,%18,%19}, %20, p, 1, 1, 0; }"
-               : PREFILL_D16(0)
+               : HOPPER_D16(0)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 __device__ __forceinline__ void wide__mma(float (&d)[32], const uint32_t a[4], uint64_t b) {
@@ -123,13 +113,13 @@ __device__ __forceinline__ void wide__mma(float (&d)[32], const uint32_t a[4], u
                "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15, "
                "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
                "{%32,%33,%34,%35}, %36, p, 1, 1, 0; }"
-               : PREFILL_D16(0), PREFILL_D16(16)
+               : HOPPER_D16(0), HOPPER_D16(16)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
 /* A unit's 64 columns. Nothing is under way when it returns: registers that the tensor cores read
- * are safe up to the end of a basic block only (prefill__mma_hold), and there is time, for they
- * are several times as fast as the memory. */
+ * are safe up to the end of a basic block only (prefill__mma_hold in prefill_wgmma.cuh), and there
+ * is time, for they are several times as fast as the memory. */
 template <int KIND, int NG>
 __device__ __forceinline__ void wide__multiply(float (&d)[4 * NG],
                                                const wide_stage<KIND, NG> &stage, int warp,
@@ -139,14 +129,13 @@ __device__ __forceinline__ void wide__multiply(float (&d)[4 * NG],
   weights.template load<fragment_shared>(stage.a[warp], lane);
 #pragma unroll
   for (int i = 0; i < 4; i++) weights.get(i >> 1, i & 1, a[i]);
-  uint64_t b = prefill__describe(stage.b);
-  prefill__mma_fence();
+  uint64_t b = hopper__tokens(stage.b);
+  hopper__mma_fence();
 #pragma unroll
   for (int i = 0; i < 4; i++) wide__mma(d, a[i], b + (i >> 1) * (NG * 512 / 16) + (i & 1) * 2);
-  prefill__mma_commit();
-  prefill__mma_wait<0>();
-#pragma unroll
-  for (int i = 0; i < 4 * NG; i++) asm volatile("" : "+f"(d[i])::"memory");
+  hopper__mma_commit();
+  hopper__mma_wait<0>();
+  hopper__mma_finish(d);
 }
 
 /* ---- the roles --------------------------------------------------------------------------- */
@@ -158,16 +147,16 @@ __device__ __forceinline__ void wide__fetch_weights(const cuda_gemm &g, wide_sha
   enum { STAGES = wide_shared<KIND, NG>::STAGES, BYTES = fragment<KIND>::BYTES };
   size_t tile_bytes = (size_t)g.units * BYTES;
   const char *w = (const char *)g.w + place.tile * tile_bytes + (size_t)place.u0 * BYTES;
-  prefill_slot slot = {0, 0};
+  hopper_slot slot = {0, 0};
 #pragma unroll 1
   for (int u = place.u0; u < place.u1; u++, w += BYTES) {
-    if (u - place.u0 >= STAGES) prefill__await(&s.empty[slot.at], slot.parity ^ 1);
-    prefill__expect(&s.full[slot.at], place.tiles * BYTES);
+    if (u - place.u0 >= STAGES) hopper__mbarrier_await(&s.empty[slot.at], slot.parity ^ 1);
+    hopper__mbarrier_expect(&s.full[slot.at], place.tiles * BYTES);
     const char *from = w;
 #pragma unroll 1
     for (int i = 0; i < place.tiles; i++, from += tile_bytes)
-      prefill__copy(s.stage[slot.at].a[i], from, BYTES, &s.full[slot.at]);
-    prefill__advance<STAGES>(slot);
+      hopper__copy(s.stage[slot.at].a[i], from, BYTES, &s.full[slot.at]);
+    hopper__advance<STAGES>(slot);
   }
 }
 
@@ -180,19 +169,19 @@ __device__ __forceinline__ void wide__fetch_activations(const cuda_gemm &g,
   size_t block_bytes = (size_t)g.groups * 512;
   const char *b = (const char *)g.b + (2 * place.u0) * block_bytes + (size_t)place.group * 512;
   /* What ordinary stores of the launch before left in memory, for the copies to read. */
-  asm volatile("fence.proxy.async;" ::: "memory");
-  prefill_slot slot = {0, 0};
+  hopper__fence_async();
+  hopper_slot slot = {0, 0};
 #pragma unroll 1
   for (int u = place.u0; u < place.u1; u++, b += 2 * block_bytes) {
-    if (u - place.u0 >= STAGES) prefill__await(&s.empty[slot.at], slot.parity ^ 1);
-    prefill__expect(&s.full[slot.at], NG * 1024);
+    if (u - place.u0 >= STAGES) hopper__mbarrier_await(&s.empty[slot.at], slot.parity ^ 1);
+    hopper__mbarrier_expect(&s.full[slot.at], NG * 1024);
     if (g.groups == NG) { /* blocks of 32 columns follow one another */
-      prefill__copy(s.stage[slot.at].b[0], b, NG * 1024, &s.full[slot.at]);
+      hopper__copy(s.stage[slot.at].b[0], b, NG * 1024, &s.full[slot.at]);
     } else {
-      prefill__copy(s.stage[slot.at].b[0], b, NG * 512, &s.full[slot.at]);
-      prefill__copy(s.stage[slot.at].b[1], b + block_bytes, NG * 512, &s.full[slot.at]);
+      hopper__copy(s.stage[slot.at].b[0], b, NG * 512, &s.full[slot.at]);
+      hopper__copy(s.stage[slot.at].b[1], b + block_bytes, NG * 512, &s.full[slot.at]);
     }
-    prefill__advance<STAGES>(slot);
+    hopper__advance<STAGES>(slot);
   }
 }
 
@@ -239,7 +228,7 @@ __device__ __forceinline__ void wide__squares(const cuda_gemm &g, wide_shared<KI
     }
   }
   __syncwarp();
-  if (lane == 0) prefill__arrive(&s.rms_full);
+  if (lane == 0) hopper__mbarrier_arrive(&s.rms_full);
 }
 
 /* The k-th piece of a consumer warp: tile * NG + group. */
@@ -284,7 +273,7 @@ __device__ __forceinline__ void wide__finish(const cuda_gemm &g, const float4 *s
       mine[i] = tile < place.tiles && group * 8 < n;
       if (mine[i]) epilogue__fetch<OP>(g, g.tile0 + place.tile + tile, group, lane, n, in[i]);
     }
-    if (place.cluster > 1) wide__cluster_wait();
+    if (place.cluster > 1) hopper__cluster_wait();
 #pragma unroll
     for (int i = 0; i < SOME; i++) {
       if (!mine[i]) continue;
@@ -304,7 +293,7 @@ __device__ __forceinline__ void wide__finish(const cuda_gemm &g, const float4 *s
       }
       four[i][0] = sum.x, four[i][1] = sum.y, four[i][2] = sum.z, four[i][3] = sum.w;
     }
-    if (place.cluster > 1) wide__cluster_arrive(); /* no more is read of the others */
+    if (place.cluster > 1) hopper__cluster_arrive(); /* no more is read of the others */
 #pragma unroll
     for (int i = 0; i < SOME; i++) {
       if (!mine[i]) continue;
@@ -321,7 +310,7 @@ __device__ __forceinline__ void wide__consume(const cuda_gemm &g, wide_shared<KI
   float d[4 * NG], sum[4 * NG]; /* of this slice; of those before */
 #pragma unroll
   for (int i = 0; i < 4 * NG; i++) d[i] = sum[i] = 0;
-  prefill_slot slot = {0, 0};
+  hopper_slot slot = {0, 0};
   int u = place.u0;
 #pragma unroll 1
   for (int slice = 0; slice < place.slices; slice++) {
@@ -335,15 +324,15 @@ __device__ __forceinline__ void wide__consume(const cuda_gemm &g, wide_shared<KI
     int end = gemm__slice_start(place.slice + slice + 1, g.units);
 #pragma unroll 1
     for (; u < end; u++) {
-      prefill__await(&s.full[slot.at], slot.parity);
+      hopper__mbarrier_await(&s.full[slot.at], slot.parity);
       wide__multiply<KIND, NG>(d, s.stage[slot.at], warp, lane);
-      if (lane == 0) prefill__arrive(&s.empty[slot.at]);
-      prefill__advance<wide_shared<KIND, NG>::STAGES>(slot);
+      if (lane == 0) hopper__mbarrier_arrive(&s.empty[slot.at]);
+      hopper__advance<wide_shared<KIND, NG>::STAGES>(slot);
     }
   }
   int thread = warp * 32 + lane;
   if (g.ss) {
-    prefill__await(&s.rms_full, 0);
+    hopper__mbarrier_await(&s.rms_full, 0);
     if (thread < NG * 8) s.rms[thread] = 1.f / sqrtf(s.rms[thread] / (float)g.ss_width + g.eps);
   }
   device__barrier_sync(WIDE_BARRIER, WIDE_CONSUMERS); /* rms is there, and the ring is free */
@@ -360,7 +349,7 @@ __device__ __forceinline__ void wide__consume(const cuda_gemm &g, wide_shared<KI
       own[j * 32] = last;
     }
   }
-  if (place.cluster > 1) wide__cluster_arrive();
+  if (place.cluster > 1) hopper__cluster_arrive();
   switch (g.op) {
   case CUDA_OP_QKV: wide__finish<CUDA_OP_QKV, NG>(g, sums, s.rms, place, n, warp, lane); break;
   case CUDA_OP_PROJECT:
@@ -371,7 +360,7 @@ __device__ __forceinline__ void wide__consume(const cuda_gemm &g, wide_shared<KI
     break;
   default: wide__finish<CUDA_OP_HEAD, NG>(g, sums, s.rms, place, n, warp, lane);
   }
-  if (place.cluster > 1) wide__cluster_wait(); /* nobody leaves while its sums are read */
+  if (place.cluster > 1) hopper__cluster_wait(); /* nobody leaves while its sums are read */
 }
 
 #endif /* sm_90a */
@@ -386,24 +375,22 @@ __global__ void __launch_bounds__(WIDE_THREADS, 2) gemm__wide(const __grid_const
   wide_place place = wide__place<NG>(g);
   if (threadIdx.x == 0) {
     for (int i = 0; i < wide_shared<KIND, NG>::STAGES; i++) {
-      prefill__barrier_init(&s.full[i], 2); /* weights, activations */
-      prefill__barrier_init(&s.empty[i], WIDE_TILES);
+      hopper__mbarrier_init(&s.full[i], 2); /* weights, activations */
+      hopper__mbarrier_init(&s.empty[i], WIDE_TILES);
     }
-    prefill__barrier_init(&s.rms_full, WIDE_RMS_WARPS);
-    /* The copies are to see them too. */
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    hopper__mbarrier_init(&s.rms_full, WIDE_RMS_WARPS);
+    hopper__mbarriers_made();
   }
   __syncthreads();
   int n = *g.count; /* of two launches back or more: may be read before the wait */
   if (warp < WIDE_TILES) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 96;");
+    hopper__more_registers<96>();
     device__wait();
     device__trigger();
     wide__consume<KIND, NG>(g, s, place, n, warp, lane);
     return;
   }
-  asm volatile("setmaxnreg.dec.sync.aligned.u32 48;");
+  hopper__fewer_registers<48>();
   if (warp == WIDE_WEIGHTS_WARP) {
     if (lane == 0) wide__fetch_weights<KIND, NG>(g, s, place);
   } else {
@@ -417,10 +404,10 @@ __global__ void __launch_bounds__(WIDE_THREADS, 2) gemm__wide(const __grid_const
   }
   __syncwarp();
   if (place.cluster == 1) return;
-  wide__cluster_arrive();
-  wide__cluster_wait();
-  wide__cluster_arrive();
-  wide__cluster_wait();
+  hopper__cluster_arrive();
+  hopper__cluster_wait();
+  hopper__cluster_arrive();
+  hopper__cluster_wait();
 #endif
 }
 

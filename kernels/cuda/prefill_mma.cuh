@@ -9,6 +9,7 @@
 #ifndef FIMD_KERNELS_PREFILL_MMA_CUH
 #define FIMD_KERNELS_PREFILL_MMA_CUH
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/prefill.cuh"
 
 enum {
@@ -135,17 +136,10 @@ __global__ void __launch_bounds__(PREFILL_MMA_THREADS, 1)
 
 template <int KIND, int OP>
 cudaError_t prefill__launch_mma(const cuda_device *d, const cuda_gemm *g) {
-  size_t shared = sizeof(prefill_mma_shared<KIND>);
-  cudaError_t err = cudaFuncSetAttribute(prefill__mma_kernel<KIND, OP>,
-                                         cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
-  if (err != cudaSuccess) return err;
   int row_blocks = (g->tiles + PREFILL_TILES - 1) / PREFILL_TILES;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(row_blocks * (g->groups / (PREFILL_MMA_TOKENS / 8)));
-  config.blockDim = dim3(PREFILL_MMA_THREADS);
-  config.dynamicSmemBytes = shared;
-  config.stream = d->stream;
-  return cudaLaunchKernelEx(&config, prefill__mma_kernel<KIND, OP>, *g);
+  launch_config c(d, dim3(row_blocks * (g->groups / (PREFILL_MMA_TOKENS / 8))),
+                  PREFILL_MMA_THREADS, (int)sizeof(prefill_mma_shared<KIND>));
+  return c.launch(prefill__mma_kernel<KIND, OP>, *g);
 }
 
 #endif

@@ -19,13 +19,9 @@
 #ifndef FIMD_KERNELS_PREFILL_WGMMA_CUH
 #define FIMD_KERNELS_PREFILL_WGMMA_CUH
 
+#include "kernels/cuda/hopper.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/prefill.cuh"
-
-/* 1, or 2: blocks of two row blocks and the same tokens are a cluster, each fetches half of the
- * activations for both. */
-#ifndef PREFILL_CLUSTER
-#define PREFILL_CLUSTER 1
-#endif
 
 enum {
   PREFILL_WGMMA_THREADS = 384,
@@ -53,96 +49,12 @@ template <int KIND> struct prefill_shared {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-/* ---- barriers and copies ----------------------------------------------------------------- */
-
-__device__ __forceinline__ uint32_t prefill__address(const void *shared) {
-  return (uint32_t)__cvta_generic_to_shared(shared);
-}
-__device__ __forceinline__ void prefill__barrier_init(uint64_t *barrier, int arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(prefill__address(barrier)),
-               "r"(arrivals) : "memory");
-}
-__device__ __forceinline__ void prefill__arrive(uint64_t *barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(prefill__address(barrier))
-               : "memory");
-}
-/* At this barrier of every block of the cluster; by a whole warp. */
-__device__ __forceinline__ void prefill__arrive_all(uint64_t *barrier, int lane) {
-  if (PREFILL_CLUSTER == 1) {
-    if (lane == 0) prefill__arrive(barrier);
-  } else if (lane < PREFILL_CLUSTER) {
-    asm volatile("{ .reg .b32 at; mapa.shared::cluster.u32 at, %0, %1; "
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [at]; }" ::
-                 "r"(prefill__address(barrier)), "r"(lane) : "memory");
-  }
-}
-__device__ __forceinline__ void prefill__expect(uint64_t *barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::
-               "r"(prefill__address(barrier)), "r"(bytes) : "memory");
-}
-/* Until the phase of that parity has completed. */
-__device__ __forceinline__ void prefill__await(uint64_t *barrier, int parity) {
-  uint32_t at = prefill__address(barrier), done;
-  do {
-    asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; "
-                 "selp.u32 %0, 1, 0, p; }" : "=r"(done) : "r"(at), "r"(parity) : "memory");
-  } while (!done);
-}
-__device__ __forceinline__ void prefill__copy(void *shared, const void *global, int bytes,
-                                              uint64_t *barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
-               "[%0], [%1], %2, [%3];" ::"r"(prefill__address(shared)), "l"(global), "r"(bytes),
-               "r"(prefill__address(barrier)) : "memory");
-}
-/* What other blocks of the cluster have arrived at, too. */
-__device__ __forceinline__ void prefill__await_all(uint64_t *barrier, int parity) {
-  if (PREFILL_CLUSTER == 1) return prefill__await(barrier, parity);
-  uint32_t at = prefill__address(barrier), done;
-  do {
-    asm volatile("{ .reg .pred p; "
-                 "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2; "
-                 "selp.u32 %0, 1, 0, p; }" : "=r"(done) : "r"(at), "r"(parity) : "memory");
-  } while (!done);
-}
-/* To the same place of both blocks of the cluster. */
-__device__ __forceinline__ void prefill__copy_both(void *shared, const void *global, int bytes,
-                                                   uint64_t *barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
-               ".multicast::cluster [%0], [%1], %2, [%3], %4;" ::"r"(prefill__address(shared)),
-               "l"(global), "r"(bytes), "r"(prefill__address(barrier)), "h"((uint16_t)3)
-               : "memory");
-}
-/* All threads of the cluster. */
-__device__ __forceinline__ void prefill__sync_cluster() {
-  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
-}
 /* The 128 threads of a warpgroup. */
 __device__ __forceinline__ void prefill__sync(int warpgroup) {
-  asm volatile("bar.sync %0, 128;" ::"r"(1 + warpgroup) : "memory");
+  device__barrier_sync(1 + warpgroup, 128);
 }
 
 /* ---- tensor cores ------------------------------------------------------------------------ */
-
-__device__ __forceinline__ void prefill__mma_fence() {
-  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-}
-__device__ __forceinline__ void prefill__mma_commit() {
-  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-}
-template <int N> __device__ __forceinline__ void prefill__mma_wait() {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
-}
-
-/* Descriptor of B in shared memory: 64-byte swizzle (2), groups of 8 tokens 512 bytes apart. The
- * offset between columns (1) has no meaning under a swizzle. In units of 16 bytes. */
-__device__ __forceinline__ uint64_t prefill__describe(const void *shared) {
-  uint64_t start = (prefill__address(shared) & 0x3ffff) >> 4;
-  return start | (uint64_t)1 << 16 | (uint64_t)(512 >> 4) << 32 | (uint64_t)2 << 62;
-}
-
-#define PREFILL_D4(i) "+f"(d[i]), "+f"(d[(i) + 1]), "+f"(d[(i) + 2]), "+f"(d[(i) + 3])
-#define PREFILL_D16(i) \
-  PREFILL_D4(i), PREFILL_D4((i) + 4), PREFILL_D4((i) + 8), PREFILL_D4((i) + 12)
 
 /* d[64, 256] = a[64, 16] b[16, 256], + d if `add`. */
 __device__ __forceinline__ void prefill__mma(float (&d)[128], const uint32_t a[4], uint64_t b,
@@ -158,8 +70,8 @@ __device__ __forceinline__ void prefill__mma(float (&d)[128], const uint32_t a[4
                "%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111, "
                "%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127}, "
                "{%128,%129,%130,%131}, %132, p, 1, 1, 0; }"
-               : PREFILL_D16(0), PREFILL_D16(16), PREFILL_D16(32), PREFILL_D16(48),
-                 PREFILL_D16(64), PREFILL_D16(80), PREFILL_D16(96), PREFILL_D16(112)
+               : HOPPER_D16(0), HOPPER_D16(16), HOPPER_D16(32), HOPPER_D16(48),
+                 HOPPER_D16(64), HOPPER_D16(80), HOPPER_D16(96), HOPPER_D16(112)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
 
@@ -169,48 +81,30 @@ __device__ __forceinline__ void prefill__mma(float (&d)[128], const uint32_t a[4
 __device__ __forceinline__ void prefill__mma_hold(const uint32_t a[4], int never, void *shared) {
   asm volatile("{ .reg .pred p; setp.ne.b32 p, %4, 0; "
                "@p st.volatile.shared.v4.u32 [%5], {%0,%1,%2,%3}; }" ::"r"(a[0]), "r"(a[1]),
-               "r"(a[2]), "r"(a[3]), "r"(never), "r"(prefill__address(shared)) : "memory");
-}
-
-/* The sums are the tensor cores' until here. */
-__device__ __forceinline__ void prefill__mma_finish(float (&d)[128]) {
-  prefill__mma_wait<0>();
-#pragma unroll
-  for (int i = 0; i < 128; i++) asm volatile("" : "+f"(d[i])::"memory");
+               "r"(a[2]), "r"(a[3]), "r"(never), "r"(device__shared_address(shared)) : "memory");
 }
 
 /* ---- the roles --------------------------------------------------------------------------- */
 
 /* Blocks that a block takes: the same for all of its roles. */
 struct prefill_walk {
-  int first, stride, count; /* of clusters of blocks */
-  int row_blocks, token_blocks, rank;
+  int first, stride, count;
+  int row_blocks, token_blocks;
   __device__ __forceinline__ prefill_walk(const cuda_gemm &g) {
-    rank = blockIdx.x % PREFILL_CLUSTER;
-    first = blockIdx.x / PREFILL_CLUSTER;
-    stride = gridDim.x / PREFILL_CLUSTER;
-    int rows = PREFILL_CLUSTER * PREFILL_TILES;
-    row_blocks = (g.tiles + rows - 1) / rows;
+    first = blockIdx.x;
+    stride = gridDim.x;
+    row_blocks = (g.tiles + PREFILL_TILES - 1) / PREFILL_TILES;
     token_blocks = g.groups / (PREFILL_WGMMA_TOKENS / 8);
     count = row_blocks * token_blocks;
   }
   __device__ __forceinline__ prefill_place place(int index) const {
-    prefill_place p = prefill__place(index, row_blocks, token_blocks);
-    p.row = p.row * PREFILL_CLUSTER + rank;
-    return p;
+    return prefill__place(index, row_blocks, token_blocks);
+  }
+  /* The first of a place's groups of 8 tokens. */
+  __device__ __forceinline__ int group(prefill_place place) const {
+    return place.token * (PREFILL_WGMMA_TOKENS / 8);
   }
 };
-
-/* A ring's next slot, and the parity of its use. */
-struct prefill_slot {
-  int at, parity;
-};
-template <int STAGES> __device__ __forceinline__ void prefill__advance(prefill_slot &slot) {
-  if (++slot.at == STAGES) {
-    slot.at = 0;
-    slot.parity ^= 1;
-  }
-}
 
 /* By one thread. Weights of the first stages are asked for before device__wait(). */
 template <int KIND>
@@ -219,20 +113,19 @@ __device__ __forceinline__ void prefill__produce(const cuda_gemm &g, prefill_sha
   enum { STAGES = prefill_shared<KIND>::STAGES, BYTES = fragment<KIND>::BYTES };
   auto weights = [&](prefill_place place, int u, int at) {
     int tile = place.row * PREFILL_TILES;
-    int tiles = max(0, min((int)PREFILL_TILES, g.tiles - tile)); /* 0: a cluster's last block */
-    prefill__expect(&s.full[at], 2 * PREFILL_WGMMA_BLOCK + tiles * BYTES);
+    /* 1 or more. max() is for the machine code alone: without it ptxas makes another, which has
+     * not been measured. */
+    int tiles = max(0, min((int)PREFILL_TILES, g.tiles - tile));
+    hopper__mbarrier_expect(&s.full[at], 2 * PREFILL_WGMMA_BLOCK + tiles * BYTES);
     const char *w = (const char *)g.w + ((size_t)tile * g.units + u) * BYTES;
     for (int i = 0; i < tiles; i++, w += (size_t)g.units * BYTES)
-      prefill__copy(s.stage[at].a[i], w, BYTES, &s.full[at]);
+      hopper__copy(s.stage[at].a[i], w, BYTES, &s.full[at]);
   };
   auto activations = [&](prefill_place place, int u, int at) {
-    int group = place.token * (PREFILL_WGMMA_TOKENS / 8);
+    int group = walk.group(place);
     const char *b = (const char *)g.b + ((size_t)(2 * u) * g.groups + group) * 512;
     for (int i = 0; i < 2; i++, b += (size_t)g.groups * 512)
-      if (PREFILL_CLUSTER == 1)
-        prefill__copy(s.stage[at].b[i], b, PREFILL_WGMMA_BLOCK, &s.full[at]);
-      else if (i == walk.rank)
-        prefill__copy_both(s.stage[at].b[i], b, PREFILL_WGMMA_BLOCK, &s.full[at]);
+      hopper__copy(s.stage[at].b[i], b, PREFILL_WGMMA_BLOCK, &s.full[at]);
   };
 
   int early = min((int)STAGES, g.units);
@@ -241,18 +134,18 @@ __device__ __forceinline__ void prefill__produce(const cuda_gemm &g, prefill_sha
   device__wait();
   device__trigger();
   /* What ordinary stores of the launch before left in memory, for the copies to read. */
-  asm volatile("fence.proxy.async;" ::: "memory");
+  hopper__fence_async();
   for (int u = 0; u < early; u++) activations(place, u, u);
 
-  prefill_slot slot = {early % STAGES, early / STAGES};
+  hopper_slot slot = {early % STAGES, early / STAGES};
   int u = early;
   for (int index = walk.first; index < walk.count; index += walk.stride, u = 0) {
     place = walk.place(index);
     for (; u < g.units; u++) {
-      prefill__await_all(&s.empty[slot.at], slot.parity ^ 1);
+      hopper__mbarrier_await(&s.empty[slot.at], slot.parity ^ 1);
       weights(place, u, slot.at);
       activations(place, u, slot.at);
-      prefill__advance<STAGES>(slot);
+      hopper__advance<STAGES>(slot);
     }
   }
 }
@@ -265,14 +158,14 @@ __device__ __forceinline__ void prefill__make_rms(const cuda_gemm &g, prefill_sh
   device__trigger();
   if (!g.ss) return;
   int n = *g.count;
-  prefill_slot slot = {0, 0};
+  hopper_slot slot = {0, 0};
   for (int index = walk.first; index < walk.count; index += walk.stride) {
     int t0 = walk.place(index).token * PREFILL_WGMMA_TOKENS;
-    prefill__await(&s.rms_empty[slot.at], slot.parity ^ 1);
+    hopper__mbarrier_await(&s.rms_empty[slot.at], slot.parity ^ 1);
     for (int i = thread; i < PREFILL_WGMMA_TOKENS; i += PREFILL_RMS_THREADS)
       s.rms[slot.at][i] = prefill__inverse_rms(g, t0 + i, n);
-    prefill__arrive(&s.rms_full[slot.at]);
-    prefill__advance<2>(slot);
+    hopper__mbarrier_arrive(&s.rms_full[slot.at]);
+    hopper__advance<2>(slot);
   }
 }
 
@@ -335,47 +228,48 @@ __device__ __forceinline__ void prefill__finish_all(const cuda_gemm &g, float (&
  * leaves is the other warpgroup's. */
 template <int KIND>
 __device__ __forceinline__ void prefill__multiply(float (&d)[128], int units,
-                                                  prefill_shared<KIND> &s, prefill_slot &slot,
+                                                  prefill_shared<KIND> &s, hopper_slot &slot,
                                                   int warp, int lane, int hand_over, int never) {
   enum { STAGES = prefill_shared<KIND>::STAGES };
   fragment<KIND> weights;
   uint32_t a[4][4];
-  prefill__await(&s.full[slot.at], slot.parity);
+  hopper__mbarrier_await(&s.full[slot.at], slot.parity);
   weights.template load<fragment_shared>(s.stage[slot.at].a[warp], lane);
   weights.get(0, 0, a[0]);
   weights.get(0, 1, a[1]);
 #pragma unroll 1
   for (int u = 0; u < units; u++) {
     int now = slot.at;
-    uint64_t b = prefill__describe(s.stage[now].b);
+    uint64_t b = hopper__tokens(s.stage[now].b);
     /* 16 columns are 32 bytes of a token. */
-    prefill__mma_fence();
+    hopper__mma_fence();
     prefill__mma(d, a[0], b, u);
     prefill__mma(d, a[1], b + 2, 1);
-    prefill__mma_commit();
+    hopper__mma_commit();
     weights.get(1, 0, a[2]);
     weights.get(1, 1, a[3]);
-    prefill__mma_fence();
+    hopper__mma_fence();
     prefill__mma(d, a[2], b + PREFILL_WGMMA_BLOCK / 16, 1);
     prefill__mma(d, a[3], b + PREFILL_WGMMA_BLOCK / 16 + 2, 1);
-    prefill__mma_commit();
-    prefill__advance<STAGES>(slot);
-    if (u + 1 == hand_over) asm volatile("bar.arrive 3, 256;" ::: "memory");
-    prefill__mma_wait<1>();
+    hopper__mma_commit();
+    hopper__advance<STAGES>(slot);
+    if (u + 1 == hand_over) device__barrier_arrive(3, 256);
+    hopper__mma_wait<1>();
     prefill__mma_hold(a[0], never, s.packed);
     prefill__mma_hold(a[1], never, s.packed);
     if (u + 1 < units) {
-      prefill__await(&s.full[slot.at], slot.parity);
+      hopper__mbarrier_await(&s.full[slot.at], slot.parity);
       weights.template load<fragment_shared>(s.stage[slot.at].a[warp], lane);
       weights.get(0, 0, a[0]);
       weights.get(0, 1, a[1]);
     }
-    prefill__mma_wait<0>();
+    hopper__mma_wait<0>();
     prefill__mma_hold(a[2], never, s.packed);
     prefill__mma_hold(a[3], never, s.packed);
-    prefill__arrive_all(&s.empty[now], lane);
+    if (lane == 0) hopper__mbarrier_arrive(&s.empty[now]);
   }
-  prefill__mma_finish(d);
+  hopper__mma_wait<0>();
+  hopper__mma_finish(d);
 }
 
 template <int KIND, int OP>
@@ -385,29 +279,28 @@ __device__ __forceinline__ void prefill__consume(const cuda_gemm &g, prefill_sha
   float d[128];
 #pragma unroll
   for (int i = 0; i < 128; i++) d[i] = 0;
-  prefill_slot slot = {0, 0}, rms_slot = {0, 0};
+  hopper_slot slot = {0, 0}, rms_slot = {0, 0};
 
   device__wait();
   device__trigger();
   int n = *g.count;
   /* The second begins when the first is so many units into its first block. */
   int hand_over = warpgroup == 0 ? min((int)prefill_shared<KIND>::AHEAD, g.units) : 0;
-  if (warpgroup == 1) asm volatile("bar.sync 3, 256;" ::: "memory");
+  if (warpgroup == 1) device__barrier_sync(3, 256);
   for (int index = walk.first; index < walk.count; index += walk.stride) {
     prefill_place place = walk.place(index);
     prefill__multiply<KIND>(d, g.units, s, slot, warp, lane, hand_over, g.kind < 0);
     hand_over = 0;
 
-    if (g.ss) prefill__await(&s.rms_full[rms_slot.at], rms_slot.parity);
+    if (g.ss) hopper__mbarrier_await(&s.rms_full[rms_slot.at], rms_slot.parity);
     int tile = place.row * PREFILL_TILES + warpgroup * 4;
     prefill__finish_all<OP>(g, d, g.tile0 + tile, max(0, min(4, g.tiles - tile)),
-                            place.token * (PREFILL_WGMMA_TOKENS / 8),
-                            g.ss ? s.rms[rms_slot.at] : NULL, n, s.packed[warpgroup], warpgroup,
-                            (warp & 3) * 32 + lane);
+                            walk.group(place), g.ss ? s.rms[rms_slot.at] : NULL, n,
+                            s.packed[warpgroup], warpgroup, (warp & 3) * 32 + lane);
     if (g.ss) {
       __syncwarp();
-      if (lane == 0) prefill__arrive(&s.rms_empty[rms_slot.at]);
-      prefill__advance<2>(rms_slot);
+      if (lane == 0) hopper__mbarrier_arrive(&s.rms_empty[rms_slot.at]);
+      hopper__advance<2>(rms_slot);
     }
   }
 }
@@ -425,59 +318,37 @@ __global__ void __launch_bounds__(PREFILL_WGMMA_THREADS, 1)
   prefill_walk walk(g);
   if (threadIdx.x == 0) {
     for (int i = 0; i < prefill_shared<KIND>::STAGES; i++) {
-      prefill__barrier_init(&s.full[i], 1);
-      prefill__barrier_init(&s.empty[i], PREFILL_CONSUMER_WARPS * PREFILL_CLUSTER);
+      hopper__mbarrier_init(&s.full[i], 1);
+      hopper__mbarrier_init(&s.empty[i], PREFILL_CONSUMER_WARPS);
     }
     for (int i = 0; i < 2; i++) {
-      prefill__barrier_init(&s.rms_full[i], PREFILL_RMS_THREADS);
-      prefill__barrier_init(&s.rms_empty[i], PREFILL_CONSUMER_WARPS);
+      hopper__mbarrier_init(&s.rms_full[i], PREFILL_RMS_THREADS);
+      hopper__mbarrier_init(&s.rms_empty[i], PREFILL_CONSUMER_WARPS);
     }
-    /* The copies are to see them too. */
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    hopper__mbarriers_made();
   }
   __syncthreads();
-  if (PREFILL_CLUSTER > 1) prefill__sync_cluster();
   if (warp >= PREFILL_CONSUMER_WARPS) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    hopper__fewer_registers<40>();
     if (warp > PREFILL_CONSUMER_WARPS)
       prefill__make_rms<KIND>(g, s, walk, threadIdx.x - 32 * (PREFILL_CONSUMER_WARPS + 1));
     else if (lane == 0)
       prefill__produce<KIND>(g, s, walk);
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    hopper__more_registers<232>();
     prefill__consume<KIND, OP>(g, s, walk, warp, lane);
   }
-  /* Another block's copies and arrivals may be on their way here until it is done. */
-  if (PREFILL_CLUSTER > 1) prefill__sync_cluster();
 #endif
 }
 
 template <int KIND, int OP>
 cudaError_t prefill__launch_wgmma(const cuda_device *d, const cuda_gemm *g) {
-  size_t shared = sizeof(prefill_shared<KIND>);
   static_assert(sizeof(prefill_shared<KIND>) <= 227 * 1024, "what a block may have");
-  cudaError_t err = cudaFuncSetAttribute(prefill__wgmma<KIND, OP>,
-                                         cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
-  if (err != cudaSuccess) return err;
-  int rows = PREFILL_CLUSTER * PREFILL_TILES;
-  int clusters = (g->tiles + rows - 1) / rows * (g->groups / (PREFILL_WGMMA_TOKENS / 8));
-  if (clusters > d->sms / PREFILL_CLUSTER) clusters = d->sms / PREFILL_CLUSTER;
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim.x = PREFILL_CLUSTER;
-  attributes[1].val.clusterDim.y = 1;
-  attributes[1].val.clusterDim.z = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(clusters * PREFILL_CLUSTER);
-  config.blockDim = dim3(PREFILL_WGMMA_THREADS);
-  config.dynamicSmemBytes = shared;
-  config.stream = d->stream;
-  config.attrs = attributes;
-  config.numAttrs = PREFILL_CLUSTER > 1 ? 2 : 1;
-  return cudaLaunchKernelEx(&config, prefill__wgmma<KIND, OP>, *g);
+  int row_blocks = (g->tiles + PREFILL_TILES - 1) / PREFILL_TILES;
+  int blocks = row_blocks * (g->groups / (PREFILL_WGMMA_TOKENS / 8));
+  launch_config c(d, dim3(blocks < d->sms ? blocks : d->sms), PREFILL_WGMMA_THREADS,
+                  (int)sizeof(prefill_shared<KIND>));
+  return c.launch(prefill__wgmma<KIND, OP>, *g);
 }
 
 #endif

@@ -8,28 +8,10 @@
  * processor time, for a machine that others use too. The shape "mini" is the embedded
  * model's. The words of the lines are those of peer_llamacpp.c, so that cpu_peer.sh can pair
  * them. */
+#include "tests/bench/timing.h"
 #include "tests/kernels/toy.h"
 
-static clockid_t clock_id = CLOCK_MONOTONIC;
-
-static double now_ms(void) {
-  struct timespec t;
-  clock_gettime(clock_id, &t);
-  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-static int compare(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 enum { MAX_RUNS = 64 };
-
-static void report(const char *what, int n, double *ms, int runs) {
-  qsort(ms, (size_t)runs, sizeof *ms, compare);
-  printf("%s %d best %.3f median %.3f ms\n", what, n, ms[0], ms[runs / 2]);
-  fflush(stdout);
-}
 
 /* One step of n tokens after kv_len; returns its time. All: logits of every row. */
 static double step_ms(toy_device *d, const int32_t *ids, int n, int kv_len, bool all) {

@@ -13,7 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "timing.h" /* beside this file: needs no -I */
 
 typedef struct model_params {
   void *devices, *buffer_types;
@@ -101,25 +102,6 @@ static void open_libraries(const char *folder) {
 static void quiet(int level, const char *text, void *user) {
   (void)user;
   if (level == 4) fputs(text, stderr); /* errors */
-}
-
-static clockid_t clock_id = CLOCK_MONOTONIC;
-
-static double now_ms(void) {
-  struct timespec t;
-  clock_gettime(clock_id, &t);
-  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-static int compare(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static void report(const char *what, int n, double *ms, int runs) {
-  qsort(ms, (size_t)runs, sizeof *ms, compare);
-  printf("%s %d best %.3f median %.3f ms\n", what, n, ms[0], ms[runs / 2]);
-  fflush(stdout);
 }
 
 enum { MOST_TOKENS = 2048, MAX_RUNS = 64 };

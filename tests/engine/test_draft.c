@@ -403,6 +403,50 @@ static void test_distribution(void **state) {
   free(logits);
 }
 
+/* ---- cost ---------------------------------------------------------------------------------- */
+
+/* A curve that says that no guess ever pays is measured again, more and more seldom. */
+static void test_cost(void **state) {
+  engine *e = *state;
+  engine_session *s;
+  engine_tokens prompt = ids_of(e, texts[2]);
+  assert_int_equal(engine_session_new(e, &s), ENGINE_OK);
+  assert_int_equal(engine_session_sync(s, prompt.ids, prompt.n, NULL, NULL), ENGINE_OK);
+  e->cost.load = 0;
+  assert_int_equal(engine_session_prepare(s), ENGINE_OK);
+  for (int rows = 2; rows <= COST_ROWS_MAX; rows++) {
+    assert_true(e->cost.ms[rows] >= e->cost.ms[rows - 1] && e->cost.ms[1] > 0);
+    e->cost.ms[rows] = 1e6f;
+  }
+  int load = e->cost.load;
+  sink k = {0};
+  engine_generate_params p = {.max_tokens = 4, .ignore_stop = true, .draft = draft_of("all")};
+  assert_int_equal(generate(s, &p, &k).drafted, 0);
+  engine_tokens_free(&k.tokens);
+  int steps = 0;
+  for (int round = 0; round < 3; round++) {
+    int waited = 0;
+    e->cost.load = load;
+    while (e->cost.load != 0 && waited < 100000) {
+      cost_paid(&e->cost, false);
+      waited++;
+    }
+    assert_true(waited < 100000 && waited > steps);
+    steps = waited;
+  }
+  assert_int_equal(engine_session_prepare(s), ENGINE_OK); /* and is as it should be again */
+  assert_int_equal(e->cost.load, load);
+  assert_true(e->cost.ms[8] < 1e5f);
+  cost_paid(&e->cost, true);
+  assert_int_equal(e->cost.idle, 0);
+  /* What a step took moves its size and those near it. */
+  float before = e->cost.ms[16], far = e->cost.ms[64];
+  cost_seen(&e->cost, 16, 2 * before);
+  assert_true(e->cost.ms[16] > before && e->cost.ms[64] == far);
+  engine_session_delete(s);
+  engine_tokens_free(&prompt);
+}
+
 /* ---- words -------------------------------------------------------------------------------- */
 
 static void test_parse(void **state) {
@@ -433,6 +477,7 @@ int main(void) {
       cmocka_unit_test(test_replay),      cmocka_unit_test(test_failure),
       cmocka_unit_test(test_draws),       cmocka_unit_test(test_distribution),
       cmocka_unit_test(test_parse),
+      cmocka_unit_test(test_cost),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

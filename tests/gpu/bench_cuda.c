@@ -1,27 +1,14 @@
 /* bench_cuda.c - times forward passes at true shapes over the ops of kernels/, random weights.
  *
- *   bench_cuda [--backend cuda] [--shape 1.5b] [--type BF16] [--context 2048] [--ops] [--tokens N]
+ *   bench_cuda [--backend cuda] [--shape 1.5b] [--type BF16] [--context 2048] [--runs 100] [--ops]
+ *              [--few] [--no-prefill]
  *
  * Wall time of a whole step as the engine does it: numbers in, launch, answer back. All layers
  * have the same random matrices in host memory, but each its own on the device. --ops: what each
- * op takes, all layers' of it one after another. --steps N: runs per figure. */
+ * op takes, all layers' of it one after another. --runs: of a step, per figure (the median of
+ * them). --few: steps of 1 and 8 tokens alone. */
+#include "tests/bench/timing.h"
 #include "tests/kernels/toy.h"
-
-static double now_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-static int compare(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(double *ms, int n) {
-  qsort(ms, (size_t)n, sizeof *ms, compare);
-  return ms[n / 2];
-}
 
 static const struct {
   const char *name;
