@@ -414,10 +414,9 @@ static void test_cost(void **state) {
   assert_int_equal(engine_session_sync(s, prompt.ids, prompt.n, NULL, NULL), ENGINE_OK);
   e->cost.load = 0;
   assert_int_equal(engine_session_prepare(s), ENGINE_OK);
-  for (int rows = 2; rows <= COST_ROWS_MAX; rows++) {
+  for (int rows = 2; rows <= COST_ROWS_MAX; rows++)
     assert_true(e->cost.ms[rows] >= e->cost.ms[rows - 1] && e->cost.ms[1] > 0);
-    e->cost.ms[rows] = 1e6f;
-  }
+  for (int rows = 2; rows <= COST_ROWS_MAX; rows++) e->cost.ms[rows] = 1e6f;
   int load = e->cost.load;
   sink k = {0};
   engine_generate_params p = {.max_tokens = 4, .ignore_stop = true, .draft = draft_of("all")};
