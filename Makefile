@@ -26,7 +26,7 @@ PKGS         := libuv libcjson libpcre2-8 libutf8proc
 # The GPU part is built where there is a CUDA compiler (12.4 or later). NVCC= leaves it out.
 # Machine code for each of these, and PTX of the first for cards to come.
 NVCC       ?= auto
-CUDA_FOUND := $(if $(NVCC),$(shell kernels/cuda/toolkit.sh build/cuda-toolkit $(NVCC:auto=)))
+CUDA_FOUND := $(if $(and $(NVCC),$(shell command -v $(CC))),$(shell kernels/cuda/toolkit.sh build/cuda-toolkit $(NVCC:auto=)))
 CUDA_CC    := $(word 1,$(CUDA_FOUND))
 CUDA_ARCHS ?= 80 86 89 90a
 CUDA_BUILD ?= build/cuda-$(subst $(space),-,$(CUDA_ARCHS))
@@ -74,7 +74,8 @@ TEST_TOOLS := $(patsubst %.c,$(BUILD)/%,$(TEST_TOOL_SRC))
 .PHONY: all help deps deps-test demo test check bench install clean
 .SECONDARY:
 
-all: deps $(BUILD)/fimd ## build build/fimd (installs what is missing, as root)
+all: deps ## build build/fimd (installs what is missing, as root)
+	@$(MAKE) --no-print-directory $(BUILD)/fimd
 
 help: ## list these targets
 	@echo 'fimd $(FIMD_VERSION): fill-in-the-middle completions from your own machine, over LSP'; echo
@@ -96,8 +97,8 @@ define need_debian
 	fi
 endef
 
-# Everything below the Debian packages is made by a second make, so that pkg-config and the
-# grammars are looked at after they were installed.
+# Everything below the Debian packages is made by a second make, so that the compilers,
+# pkg-config and the grammars are looked at after they were installed.
 deps:
 	$(call need_debian,$(DEBIAN_TOOLS) $(DEBIAN_LIBS))
 
@@ -111,6 +112,9 @@ include grammars/grammars.mk
 $(BUILD)/kernels/%.o: kernels/%.c | deps
 	@mkdir -p $(@D); echo '  cc $<'
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(WARN) $(SAN) $(call kernels_flags,$<) -MMD -MP -c $< -o $@
+
+# Whether there is a GPU part: compiled again once a CUDA compiler was found.
+$(BUILD)/kernels/kernels.o: $(wildcard build/cuda-toolkit)
 
 # Shared by all builds, sanitized or not.
 $(CUDA_BUILD)/%.o: kernels/cuda/%.cu

@@ -14,5 +14,5 @@ test: deps-test ## run all that needs no GPU, then all of it under ASan and UBSa
 test-sanitized:
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined check
 
-check: all $(TESTS) $(TEST_TOOLS) tests/node_modules/.package-lock.json ## one pass of the tests (SANITIZE= as you like)
+check: deps $(BUILD)/fimd $(TESTS) $(TEST_TOOLS) tests/node_modules/.package-lock.json ## one pass of the tests (SANITIZE= as you like)
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) tests/run.sh
