@@ -78,8 +78,8 @@ void completion_document_remove(completion *c, const char *uri);
 int completion_root_add(completion *c, const char *path);
 void completion_root_remove(completion *c, const char *path);
 
-/* Much has changed in a folder that was added, or the rules of what may be read: all of it is looked
- * at again, in the background. */
+/* Much has changed in a folder that was added, or the rules of what may be read: all of it is
+ * looked at again, in the background. */
 int completion_root_changed(completion *c, const char *path);
 
 /* The files of the workspace folders that git does not ignore, that are no secrets, not binary and

@@ -11,7 +11,7 @@
 
 #define NICE 10 /* completions come first */
 #define BUCKETS 4096
-#define IMPORT_BYTES ((size_t)64 << 10) /* of a text, read for its imports */
+#define IMPORT_BYTES ((size_t)16 << 10) /* of a text, read for its imports */
 #define WORD_FILES 8                    /* of one name: more say nothing */
 
 typedef struct file {

@@ -230,8 +230,9 @@ int engine_open(engine **out, const engine_options *options, char *err, size_t e
   if (o.max_out == 0) e->options.max_out = DEFAULT_OUT;
   e->unload_after_ms = o.unload_after_ms;
   init_thread(e);
-  rc = o.random_weights != NULL ? model_open_random(&e->model, o.random_weights, o.random_tokenizer, err, errlen)
-                                : model_open(&e->model, o.model, err, errlen);
+  rc = o.random_weights == NULL
+           ? model_open(&e->model, o.model, err, errlen)
+           : model_open_random(&e->model, o.random_weights, o.random_tokenizer, err, errlen);
   if (rc != ENGINE_OK) goto fail;
   fill_info(e);
   if ((rc = engine__device_open(e, o.backend, err, errlen)) != ENGINE_OK) goto fail;

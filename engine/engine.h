@@ -186,7 +186,7 @@ int engine_pool_accept(engine_pool *p, const int32_t *tokens, int n);
 void engine_pool_remove(engine_pool *p, int64_t id);
 /* A hidden file gives no guesses: the one on disk of a document that is open. */
 void engine_pool_hide(engine_pool *p, int64_t id, bool hidden);
-/* What the next completion is about: the document, and the files that it names. */
+/* What the next completion is about: the document, and the files that it names (64 count). */
 void engine_pool_focus(engine_pool *p, int64_t current, const int64_t *imported, int n);
 
 typedef struct engine_pool_info {

@@ -169,9 +169,11 @@ void ngrams_erase(ngrams *x, uint32_t from, uint32_t n) {
 
 static int agreement(const ngrams *x, uint32_t place, const int32_t *context, int len) {
   int most = len < NGRAMS_MATCH_MAX ? len : NGRAMS_MATCH_MAX, n = 0;
-  while (n < most && (uint32_t)n < place && x->tokens[place - 1 - (uint32_t)n] == context[len - 1 - n] &&
-         context[len - 1 - n] != NGRAMS_BORDER)
+  while (n < most && (uint32_t)n < place) {
+    int32_t id = context[len - 1 - n];
+    if (id == NGRAMS_BORDER || x->tokens[place - 1 - (uint32_t)n] != id) break;
     n++;
+  }
   return n;
 }
 

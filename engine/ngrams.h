@@ -27,7 +27,7 @@ typedef struct ngrams {
   int levels[NGRAMS_LEVELS_MAX]; /* [n_levels] context lengths, ascending */
   int n_levels;
   uint32_t *previous[NGRAMS_LEVELS_MAX]; /* [capacity] owned: the next older place; 0: none */
-  uint32_t *heads[NGRAMS_LEVELS_MAX];    /* [1 << bits] owned: the newest place of a hash; 0: none */
+  uint32_t *heads[NGRAMS_LEVELS_MAX];    /* [1 << bits] owned: a hash's newest place; 0: none */
   int bits;
 } ngrams;
 

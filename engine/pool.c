@@ -515,11 +515,14 @@ void engine_pool_hide(engine_pool *p, int64_t id, bool hidden) {
 
 void engine_pool_focus(engine_pool *p, int64_t current, const int64_t *imported, int n) {
   pool__lock(p);
-  bool there = current >= 1 && current < p->n_texts && !p->texts[current].gone;
-  p->current = there ? (uint32_t)current : 0;
-  for (uint32_t i = 1; i < p->n_texts; i++) p->texts[i].imported = false;
-  for (int i = 0; i < n; i++)
-    if (imported[i] >= 1 && imported[i] < p->n_texts) p->texts[imported[i]].imported = true;
+  p->current = open_text(p, current) != NULL ? (uint32_t)current : 0;
+  for (int i = 0; i < p->n_imported; i++) p->texts[p->imported[i]].imported = false;
+  p->n_imported = 0;
+  for (int i = 0; i < n && p->n_imported < POOL_IMPORTED_MOST; i++) {
+    if (imported[i] < 1 || imported[i] >= p->n_texts) continue;
+    p->texts[imported[i]].imported = true;
+    p->imported[p->n_imported++] = (uint32_t)imported[i];
+  }
   pool__unlock(p);
 }
 

@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "engine/ngrams.h"
 
+#define POOL_IMPORTED_MOST 64
 #define POOL_BLOCK 32 /* texts begin at multiples of it, so that a place tells its text */
 
 typedef struct pool_text {
@@ -46,6 +47,8 @@ struct engine_pool {
   uint32_t n_texts, texts_capacity;
   uint32_t current; /* the text in focus, or 0 */
   uint32_t unused;  /* the first live text that is gone, the next one in its start; or 0 */
+  uint32_t imported[POOL_IMPORTED_MOST]; /* [n_imported] texts that the one in focus names */
+  int n_imported;
   uint32_t accepted[64]; /* texts, a ring */
   uint32_t n_accepted;
   uint32_t *removed; /* [n_removed] owned: files whose places are still to be swept */

@@ -26,7 +26,8 @@ typedef struct recycle {
 int recycle_init(recycle *r, int vocab); /* 0 or ENGINE_ENOMEM */
 void recycle_free(recycle *r);
 
-/* ids[n], logits[n], best first: what followed `last`, before which `before` stood (-1: unknown). */
+/* ids[n], logits[n], best first: what followed `last`, in front of which `before` stood (-1: not
+ * known). */
 void recycle_learn(recycle *r, int32_t before, int32_t last, const int32_t *ids,
                    const float *logits, int n);
 /* NULL where there is nothing. */
