@@ -16,7 +16,9 @@ endif
 
 # ---- what must be on the machine ------------------------------------------------------------
 
-DEBIAN_TOOLS := gcc make pkg-config git ca-certificates
+# nvcc, where there is one, compiles its host's part with g++.
+DEBIAN_TOOLS := gcc make pkg-config git ca-certificates \
+  $(if $(shell command -v nvcc)$(wildcard /usr/local/cuda*/bin/nvcc),g++)
 DEBIAN_LIBS  := libc6-dev libuv1-dev libcjson-dev libpcre2-dev libutf8proc-dev
 DEBIAN_TEST  := libcmocka-dev
 PKGS         := libuv libcjson libpcre2-8 libutf8proc
@@ -26,7 +28,8 @@ PKGS         := libuv libcjson libpcre2-8 libutf8proc
 # The GPU part is built where there is a CUDA compiler (12.4 or later). NVCC= leaves it out.
 # Machine code for each of these, and PTX of the first for cards to come.
 NVCC       ?= auto
-CUDA_FOUND := $(if $(and $(NVCC),$(shell command -v $(CC))),$(shell kernels/cuda/toolkit.sh build/cuda-toolkit $(NVCC:auto=)))
+COMPILERS  := $(and $(shell command -v $(CC)),$(or $(shell command -v g++),$(shell command -v c++)))
+CUDA_FOUND := $(if $(and $(NVCC),$(COMPILERS)),$(shell kernels/cuda/toolkit.sh build/cuda-toolkit $(NVCC:auto=)))
 CUDA_CC    := $(word 1,$(CUDA_FOUND))
 CUDA_ARCHS ?= 80 86 89 90a
 CUDA_BUILD ?= build/cuda-$(subst $(space),-,$(CUDA_ARCHS))
