@@ -22,7 +22,6 @@
 #define KINDS (ENGINE_SOURCES * LENGTHS * COUNTS * 2)
 #define GROUPS 40           /* kinds that one node may meet */
 #define TOKENS 128          /* different tokens that are voted for at one node */
-#define HEAP (DRAFT_NODES_MAX * TOKENS)
 #define RATE 0.2f           /* of learning */
 #define ALLOWED_SHARE 0.8f  /* of the tokens that are guessed among those that are allowed */
 #define UNSEEN 1e-4f        /* share of a token that nobody voted for in the weight of "none" */
@@ -88,8 +87,8 @@ struct drafter {
   draft_terms terms;
   draft_tree tree;
   view *views; /* [1 + DRAFT_NODES_MAX] owned: the root's, and each node's */
-  candidate *heap; /* [HEAP] owned */
-  int n_heap;
+  candidate waiting[DRAFT_NODES_MAX]; /* from first to end: likeliest first */
+  int first, end;
 };
 
 /* ---- life ------------------------------------------------------------------------------ */
@@ -123,8 +122,7 @@ int drafter_new(drafter **out, const engine *e) {
   if (d == NULL) return ENGINE_ENOMEM;
   d->engine = e;
   d->views = malloc((1 + DRAFT_NODES_MAX) * sizeof *d->views);
-  d->heap = malloc(HEAP * sizeof *d->heap);
-  int rc = d->views == NULL || d->heap == NULL ? ENGINE_ENOMEM : ENGINE_OK;
+  int rc = d->views == NULL ? ENGINE_ENOMEM : ENGINE_OK;
   if (rc == ENGINE_OK) rc = ngrams_init(&d->session, session_levels, N_SESSION_LEVELS);
   if (rc == ENGINE_OK) rc = recycle_init(&d->recycled, engine_get_info(e)->vocab);
   if (rc != ENGINE_OK) {
@@ -142,7 +140,6 @@ void drafter_delete(drafter *d) {
   recycle_free(&d->recycled);
   free(d->text);
   free(d->views);
-  free(d->heap);
   free(d);
 }
 
@@ -362,29 +359,17 @@ static void count_recent(drafter *d) {
 
 /* ---- the tree -------------------------------------------------------------------------- */
 
-static void heap_add(drafter *d, candidate c) {
-  if (d->n_heap == HEAP) return;
-  int i = d->n_heap++;
-  while (i > 0 && d->heap[(i - 1) / 2].chance < c.chance) {
-    d->heap[i] = d->heap[(i - 1) / 2];
-    i = (i - 1) / 2;
+/* Lets a candidate wait, if it is among the best of as many as the tree has room for (which it has
+ * for one at least). */
+static void offer(drafter *d, candidate c) {
+  int room = d->terms.most - d->tree.n;
+  if (d->end - d->first == room) {
+    if (c.chance <= d->waiting[d->end - 1].chance) return;
+    d->end--;
   }
-  d->heap[i] = c;
-}
-
-static candidate heap_take(drafter *d) {
-  candidate top = d->heap[0], last = d->heap[--d->n_heap];
-  int i = 0;
-  for (;;) {
-    int child = 2 * i + 1;
-    if (child >= d->n_heap) break;
-    if (child + 1 < d->n_heap && d->heap[child + 1].chance > d->heap[child].chance) child++;
-    if (d->heap[child].chance <= last.chance) break;
-    d->heap[i] = d->heap[child];
-    i = child;
-  }
-  d->heap[i] = last;
-  return top;
+  int i = d->end++;
+  for (; i > d->first && d->waiting[i - 1].chance < c.chance; i--) d->waiting[i] = d->waiting[i - 1];
+  d->waiting[i] = c;
 }
 
 typedef struct ballot {
@@ -404,7 +389,7 @@ static void vote(ballot *b, int32_t id, float weight) {
   b->weight[i] += weight;
 }
 
-/* Puts what may follow a node on the heap. */
+/* Offers what may follow a node. */
 static void expand(drafter *d, int node, float chance) {
   view *v = &d->views[1 + node];
   group groups[GROUPS];
@@ -427,18 +412,19 @@ static void expand(drafter *d, int node, float chance) {
     if (c < d->terms.floor || engine_token_is_special(d->engine, b.ids[i])) continue;
     if (node == DRAFT_ROOT && d->terms.allow && !d->terms.allow(d->terms.allow_user, b.ids[i]))
       continue;
-    heap_add(d, (candidate){c, node, b.ids[i]});
+    offer(d, (candidate){c, node, b.ids[i]});
   }
 }
 
 /* Of the first tokens only some are allowed: their chances are those among them. */
 static void only_allowed(drafter *d) {
   float sum = 0;
-  for (int i = 0; i < d->n_heap; i++) sum += d->heap[i].chance;
-  for (int i = 0; i < d->n_heap && sum > 0; i++) d->heap[i].chance *= ALLOWED_SHARE / sum;
+  for (int i = d->first; i < d->end; i++) sum += d->waiting[i].chance;
+  for (int i = d->first; i < d->end && sum > 0; i++)
+    d->waiting[i].chance *= ALLOWED_SHARE / sum;
 }
 
-/* Adds the candidate as the tree's next node, and what may follow it to the heap. */
+/* Adds the candidate as the tree's next node, and offers what may follow it. */
 static void add_node(drafter *d, const candidate *c) {
   draft_tree *t = &d->tree;
   int node = t->n++;
@@ -461,7 +447,7 @@ static void add_node(drafter *d, const candidate *c) {
       context[DRAFT_CONTEXT - ++n] = d->context[i];
     look_up(d, context + DRAFT_CONTEXT - n, n, false, v);
   }
-  if (t->depth[node] < d->terms.depth) expand(d, node, c->chance);
+  if (t->depth[node] < d->terms.depth && t->n < d->terms.most) expand(d, node, c->chance);
 }
 
 /* What one more of the next nodes costs at least, in steps of the current size. */
@@ -492,7 +478,7 @@ static int best_size(const draft_tree *t, const float *cost) {
 void drafter_build(drafter *d, const draft_terms *terms, draft_tree *out) {
   d->terms = *terms;
   d->tree.n = 0;
-  d->n_heap = 0;
+  d->first = d->end = 0;
   if (terms->most > 0 && terms->depth > 0 && d->n_context > 0) {
     if (terms->pool != NULL) pool__lock(terms->pool);
     view *root = &d->views[0];
@@ -504,8 +490,8 @@ void drafter_build(drafter *d, const draft_terms *terms, draft_tree *out) {
     expand(d, DRAFT_ROOT, 1);
     if (terms->allow != NULL) only_allowed(d);
     float expected = 1;
-    while (d->tree.n < terms->most && d->n_heap > 0) {
-      candidate c = heap_take(d);
+    while (d->first < d->end) {
+      candidate c = d->waiting[d->first++];
       /* The next ones are no likelier: none of them will pay. */
       if (terms->cost != NULL &&
           c.chance < expected * least_slope(terms->cost, d->tree.n, terms->most))
@@ -554,7 +540,7 @@ static void learn_at(drafter *d, const view *v, int32_t id) {
 }
 
 void drafter_learn(drafter *d, const int32_t *tokens, const int *path, int n) {
-  if (d->n_context == 0 || d->terms.most == 0) return;
+  if (d->n_context == 0 || d->terms.most < 1 || d->terms.depth < 1) return; /* nothing was built */
   for (int i = 0; i < n; i++) {
     int node = i == 0 ? DRAFT_ROOT : path[i - 1];
     learn_at(d, &d->views[1 + node], tokens[i]);
