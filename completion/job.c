@@ -238,10 +238,10 @@ static void note_shown(run *r) {
     completion__buffer_append(&shown->text, r->text.s, r->keep);
 }
 
+/* Only for a request that decodes: one that agrees with the ghost text needs no guesses. */
 static void sync_pool(run *r) {
-  if (!r->j->options.draft.sources) return;
-  note_accepted(r);
-  completion__pool_sync(r->c, r->j->views, r->j->n_views);
+  if (r->j->options.draft.sources)
+    completion__pool_sync(r->c, r->j->views, r->j->n_views);
 }
 
 /* ---- typed text ------------------------------------------------------------------------ */
@@ -386,6 +386,7 @@ static int decode(run *r) {
                                    .draft = j->options.draft,
                                    .pool = r->c->pool};
   engine_generate_result result = {0};
+  sync_pool(r);
   double start = completion__now_ms();
   int rc = engine_session_generate(r->c->session, &params, &j->job.cancel, on_tokens, r, &result);
   r->stats.decode_ms = completion__now_ms() - start;
@@ -471,7 +472,7 @@ static int run_all(run *r) {
                                        .temperature = j->options.temperature,
                                        .top_p = j->options.top_p,
                                        .seed = j->options.seed};
-  sync_pool(r);
+  if (j->options.draft.sources) note_accepted(r);
   double start = completion__now_ms();
   status = complete(r);
   r->stats.context_pieces = r->c->reuse.prompt.pieces;

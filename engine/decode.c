@@ -41,6 +41,7 @@ struct engine_drafter {
   lookahead *window; /* of the shape below, or NULL */
   int w, n, g;
   int rest, resting; /* steps to go without guesses; how long the last rest was */
+  bool looked;       /* for guesses, in this step */
   draft_tree tree;
   lessons lessons;
   int32_t ids[ROWS], pos[ROWS], out[ROWS];
@@ -171,6 +172,7 @@ static void draft(run *r) {
   if (r->sample || r->choosing) most = least(most, LOGITS_MOST);
   most = least(most, DRAFT_NODES_MAX);
   d->tree.n = 0;
+  d->looked = false;
   bool priced = !o->all_of_them;
   if (most < 1 || d->rest-- > 0 || (priced && c->load == 0)) return;
   draft_terms terms = {.sources = o->sources,
@@ -184,6 +186,7 @@ static void draft(run *r) {
                        .allow_user = r->p->choose_user,
                        .floor = FLOOR};
   drafter_build(d->drafter, &terms, &d->tree);
+  d->looked = true;
   /* Where guesses do not pay, looking for them is not free either. */
   d->resting = d->tree.n > 0 ? 0 : least(2 * d->resting + 1, REST_MOST);
   d->rest = d->resting;
@@ -355,7 +358,7 @@ static int keep_lessons(run *r, const kernels_result *result, bool stopped) {
       best[i] = result->top_ids[(1 + d->tree.n + i) * result->top_k];
     lookahead_update(d->window, best, result->top_ids[0], r->came, n);
   }
-  if (d->tree.n > 0) drafter_learn(d->drafter, r->came, r->path, r->n);
+  if (d->looked) drafter_learn(d->drafter, r->came, r->path, r->n); /* also from what was not tried */
   l->waiting = true;
   return n > 0 ? drafter_push(d->drafter, r->came, n) : ENGINE_OK;
 }

@@ -43,6 +43,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "engine/sampler.h"
 
 #define W_MAX 32
 #define N_MAX 16
@@ -162,14 +163,6 @@ int lookahead_guesses(lookahead *l, int32_t token, const int32_t **out) {
 
 /* ---- the window ------------------------------------------------------------------------ */
 
-/* splitmix64 */
-static uint64_t next_random(uint64_t *state) {
-  uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
 /* Cell (l, i) is row l w + i - 1 of the step: cell (0, 0) is none. */
 static void lay_out(lookahead *l) {
   int n = (l->n - 1) * l->w - 1;
@@ -216,7 +209,7 @@ void lookahead_begin(lookahead *l, const int32_t *context, int len) {
   if (len < 1) return;
   l->cells[0] = context[len - 1];
   for (int i = 1; i < l->w; i++)
-    l->cells[i] = context[next_random(&random) % (uint64_t)len];
+    l->cells[i] = context[sampler_spread(&random) % (uint64_t)len];
 }
 
 void lookahead_get_rows(lookahead *l, lookahead_rows *out) {

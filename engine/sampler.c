@@ -10,8 +10,7 @@
 
 #include "engine/engine.h"
 
-/* splitmix64: spreads any seed, zero included, over the generator's state. */
-static uint64_t spread(uint64_t *x) {
+uint64_t sampler_spread(uint64_t *x) {
   uint64_t z = (*x += 0x9e3779b97f4a7c15u);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -36,7 +35,7 @@ int sampler_init(sampler *s, int vocab, float temperature, float top_p, uint64_t
   s->vocab = vocab;
   s->temperature = temperature;
   s->top_p = top_p > 0 && top_p < 1 ? top_p : 1;
-  for (int i = 0; i < 4; i++) s->state[i] = spread(&seed);
+  for (int i = 0; i < 4; i++) s->state[i] = sampler_spread(&seed);
   s->order = malloc((size_t)vocab * sizeof *s->order);
   s->weight = malloc((size_t)vocab * sizeof *s->weight);
   if (s->order == NULL || s->weight == NULL) {

@@ -26,6 +26,9 @@ int32_t sampler_draw(sampler *s, const float *logits, double *logprob);
 /* The natural log of token's probability under softmax(logits[vocab]). */
 double sampler_logprob(const float *logits, int vocab, int32_t token);
 
+/* The next number of a stream of splitmix64, whose state may be any number, zero included. */
+uint64_t sampler_spread(uint64_t *state);
+
 /* A uniform number in [0, 1). */
 double sampler_uniform(sampler *s);
 
