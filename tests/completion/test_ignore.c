@@ -8,7 +8,7 @@
 #include "completion/completion.h"
 #include "completion/ignore.h"
 #include "completion/walk.h"
-#include "helper.h"
+#include "folder.h"
 
 #define CASES 300
 
@@ -16,39 +16,16 @@
 
 static char top[PATH_MAX]; /* absolute, free of links; the repository is top/work */
 
-static void run(const char *command) {
-  if (system(command) != 0) fail_msg("failed: %s", command);
-}
-
-static void write_file(const char *path, const char *bytes, size_t len) {
-  FILE *f = fopen(path, "wb");
-  if (!f) fail_msg("%s cannot be written", path);
-  if (len) assert_int_equal(fwrite(bytes, 1, len, f), len);
-  assert_int_equal(fclose(f), 0);
-}
-
-static void write_text(const char *path, const char *text) {
-  write_file(path, text, strlen(text));
-}
-
 static int set_up(void **state) {
   (void)state;
-  char made[] = "/tmp/fimd-test-ignore-XXXXXX", config[PATH_MAX + 8];
-  if (!mkdtemp(made) || !realpath(made, top) || chdir(top) != 0) return -1;
-  snprintf(config, sizeof config, "%s/config", top);
-  if (setenv("XDG_CONFIG_HOME", config, 1) || setenv("HOME", top, 1) ||
-      setenv("GIT_CONFIG_NOSYSTEM", "1", 1) || setenv("GIT_CONFIG_GLOBAL", "/dev/null", 1))
-    return -1;
-  unsetenv("GIT_DIR"), unsetenv("GIT_WORK_TREE"), unsetenv("GIT_INDEX_FILE");
+  if (folder_make(top)) return -1;
   run("mkdir -p config/git && git init -q work");
   return 0;
 }
 
 static int tear_down(void **state) {
   (void)state;
-  char command[PATH_MAX + 16];
-  snprintf(command, sizeof command, "rm -rf '%s'", top);
-  return chdir("/") || system(command);
+  return folder_remove(top);
 }
 
 /* Whether the rules on disk ignore the path in the folder `root`, itself or with a folder. */

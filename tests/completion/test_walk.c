@@ -6,7 +6,7 @@
 
 #include "completion/completion.h"
 #include "completion/walk.h"
-#include "helper.h"
+#include "folder.h"
 
 #define CANARY "CANARY-3f9a" /* stands in every file that must stay inside */
 
@@ -14,31 +14,9 @@
 
 static char top[PATH_MAX]; /* where each test begins; its tree is top/t */
 
-static void run(const char *command) {
-  if (system(command) != 0) fail_msg("failed: %s", command);
-}
-
-static void write_file(const char *path, const char *bytes, size_t len) {
-  FILE *f = fopen(path, "wb");
-  if (!f) fail_msg("%s cannot be written", path);
-  if (len) assert_int_equal(fwrite(bytes, 1, len, f), len);
-  assert_int_equal(fclose(f), 0);
-}
-
-static void write_text(const char *path, const char *text) {
-  write_file(path, text, strlen(text));
-}
-
 static int group_set_up(void **state) {
   (void)state;
-  char made[] = "/tmp/fimd-test-walk-XXXXXX", config[PATH_MAX + 8];
-  if (!mkdtemp(made) || !realpath(made, top) || chmod(top, 0755) != 0) return -1;
-  snprintf(config, sizeof config, "%s/config", top);
-  if (setenv("XDG_CONFIG_HOME", config, 1) || setenv("HOME", top, 1) ||
-      setenv("GIT_CONFIG_NOSYSTEM", "1", 1) || setenv("GIT_CONFIG_GLOBAL", "/dev/null", 1))
-    return -1;
-  unsetenv("GIT_DIR"), unsetenv("GIT_WORK_TREE"), unsetenv("GIT_INDEX_FILE");
-  return 0;
+  return folder_make(top);
 }
 
 static int set_up(void **state) {
@@ -48,9 +26,7 @@ static int set_up(void **state) {
 
 static int group_tear_down(void **state) {
   (void)state;
-  char command[PATH_MAX + 16];
-  snprintf(command, sizeof command, "rm -rf '%s'", top);
-  return chdir("/") || system(command);
+  return folder_remove(top);
 }
 
 /* ---- a walk written down ---------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "completion/workspace.h"
-#include "helper.h"
+#include "folder.h"
 
 #include "engine/pool.h"
 
@@ -22,21 +22,16 @@ static char top[PATH_MAX]; /* where each test begins; its files are below top/t 
 
 static int group_set_up(void **state) {
   (void)state;
-  char made[] = "/tmp/fimd-test-workspace-XXXXXX", err[256] = "";
+  char err[256] = "";
   engine_options embedded = {.backend = "cpu", .threads = 1};
   if (engine_open(&the_engine, &embedded, err, sizeof err)) fail_msg("%s", err);
-  if (!mkdtemp(made) || !realpath(made, top)) return -1;
-  if (setenv("XDG_CONFIG_HOME", top, 1) || setenv("HOME", top, 1)) return -1;
-  unsetenv("GIT_DIR"), unsetenv("GIT_WORK_TREE"), unsetenv("GIT_INDEX_FILE");
-  return 0;
+  return folder_make(top);
 }
 
 static int group_tear_down(void **state) {
   (void)state;
-  char command[PATH_MAX + 16];
   engine_close(the_engine);
-  snprintf(command, sizeof command, "rm -rf '%s'", top);
-  return chdir("/") || system(command);
+  return folder_remove(top);
 }
 
 static int set_up(void **state) {
@@ -69,10 +64,7 @@ static void put_bytes(const char *path, const char *bytes, size_t len) {
     *p = 0;
     mkdir(whole, 0777);
   }
-  FILE *f = fopen(whole, "wb");
-  if (!f) fail_msg("%s cannot be written", whole);
-  if (len) assert_int_equal(fwrite(bytes, 1, len, f), len);
-  assert_int_equal(fclose(f), 0);
+  write_file(whole, bytes, len);
 }
 
 static void put(const char *path, const char *text) { put_bytes(path, text, strlen(text)); }

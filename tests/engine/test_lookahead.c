@@ -1,6 +1,7 @@
 /* test_lookahead.c - the lookahead window and its pool, with a toy model that is evaluated exactly
  * through the masks, and a pool of plain lists to compare with. */
 #include "tests/engine/golden.h"
+#include "tests/engine/random.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -17,15 +18,6 @@ static lookahead *new_lookahead(int w, int n, int g) {
   assert_non_null(l);
   return l;
 }
-
-static uint64_t next_random(uint64_t *x) {
-  uint64_t z = (*x += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
-static int below(uint64_t *x, int n) { return (int)(next_random(x) % (uint64_t)n); }
 
 static bool sees(const lookahead_rows *r, int row, int other) {
   return (r->mask[row * WORDS + other / 64] >> (other % 64)) & 1;

@@ -1,21 +1,13 @@
 /* test_ngrams.c - places in an index of texts, against a scan of all of the text: while tokens are
  * pushed, cut off and erased, and while its tables grow. */
 #include "tests/engine/golden.h"
+#include "tests/engine/random.h"
 
 #include <limits.h>
 #include <string.h>
 
 #include "engine/engine.h"
 #include "engine/ngrams.h"
-
-static uint64_t next_random(uint64_t *x) {
-  uint64_t z = (*x += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
-static int below(uint64_t *x, int n) { return (int)(next_random(x) % (uint64_t)n); }
 
 #define TEXT_MAX 12000
 #define ALL_HOPS (1 << 20)

@@ -1,20 +1,12 @@
 /* test_pool.c - the n-gram pool: documents that are edited against plain arrays, where places are
  * from, limits and bad arguments, two threads at once. */
 #include "tests/engine/golden.h"
+#include "tests/engine/random.h"
 
 #include <limits.h>
 #include <string.h>
 
 #include "engine/pool.h"
-
-static uint64_t next_random(uint64_t *x) {
-  uint64_t z = (*x += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
-static int below(uint64_t *x, int n) { return (int)(next_random(x) % (uint64_t)n); }
 
 static void fill(uint64_t *x, int32_t *tokens, int n, int alphabet) {
   for (int i = 0; i < n; i++) tokens[i] = below(x, alphabet);
