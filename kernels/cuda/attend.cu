@@ -31,49 +31,14 @@
  *   has two tokens, all heads of the kv head. Causal rows need nothing else: key s is in slot s.
  *   In a tree this serves the tiles below the first that has a draft's key; the others are each
  *   token's own, and a block each: gathered, and computed as in attend_one.
- * attend_fold: merges the parts of a token and head; a thread has one dim.
+ * attend_fold: merges the parts of a token and head; a thread has one dim. The weights that they
+ *   are merged with follow from all parts' m, side by side; what is left is a chain of products.
  *
  * Scratch: counters; then rows of parts [row][head] (m, l) and [row][head][head_dim] o. Row
  * item * tokens + t is token t's part of span `item`; own tiles follow. Where that would be much
  * memory (long caches) the tokens go in several passes over the same scratch. */
 #include "kernels/cuda/attend_cluster.cuh"
 #include "kernels/cuda/attend_tile.cuh"
-
-/* Merges one dim of the parts of token t of the pass, which has `tiles` tiles, the first `shared`
- * of them in spans. Loads are issued for many parts at a time. */
-template <int D>
-__device__ __forceinline__ attend_state fold(const attend_plan &p, int heads, int t, int head,
-                                             int dim, int shared, int tiles) {
-  const int batch = 16;
-  int spans = (shared + p.span - 1) / p.span, parts = spans + tiles - shared;
-  attend_state sum, group, part[batch];
-  bool any = false, any_group = false;
-  for (int base = 0; base < parts; base += batch) {
-#pragma unroll
-    for (int j = 0; j < batch; j++) {
-      int i = base + j;
-      if (i >= parts) continue;
-      int row = i < spans ? i * p.tokens + t : p.items * p.tokens + t * p.own + i - spans;
-      size_t at = (size_t)row * heads + head;
-      float2 ml = __ldcg(p.ml + at);
-      part[j].m = ml.x;
-      part[j].l = ml.y;
-      part[j].o = __ldcg(p.o + at * D + dim);
-    }
-#pragma unroll
-    for (int j = 0; j < batch; j++) {
-      int i = base + j;
-      if (i >= parts) continue;
-      merge(group, any_group, part[j]);
-      int end = i < spans ? min((i + 1) * p.span, shared) : shared + i - spans + 1;
-      if (end % GROUP == 0 || i == parts - 1) {
-        merge(sum, any, group);
-        any_group = false;
-      }
-    }
-  }
-  return sum;
-}
 
 /* ---- a tile of one token, shared by the warps of a block ---------------------------------- */
 
@@ -181,7 +146,7 @@ __device__ __forceinline__ void weights_of_head(const cuda_attend &a, const atte
   }
 }
 
-/* attend_one's end: what fold() does, with one block for all heads. The weights are made once, by
+/* attend_one's end: what attend_fold does, with one block for all heads. The weights are made once, by
  * a warp for a head, while the first parts are on their way. */
 template <int D>
 __device__ __forceinline__ void fold_one(const cuda_attend &a, const attend_plan &p,
@@ -276,85 +241,6 @@ template <int D> __global__ void __launch_bounds__(256) attend_one(cuda_attend a
 }
 
 /* ---- parts: spans that tokens share ------------------------------------------------------- */
-
-/* How a warp's two tokens take a tile: the first of their span as it is, later ones merged. */
-typedef struct attend_take {
-  bool first, full;  /* full: both tokens have all keys of the tile */
-  int valid[2];      /* keys of the tile that the token has; none if negative */
-  float a[2], b[2];  /* of what there is, of the tile */
-} attend_take;
-
-/* o = o a + (P v) b, of both tokens where HALF is 2. Otherwise of token HALF alone, with v masked
- * for it. */
-template <int D, int HALF>
-__device__ __forceinline__ void product(float o[D / 8][4], const uint32_t p[8][2],
-                                        uint32_t values, const attend_take &take, int lane) {
-  const int from = HALF == 1 ? 2 : 0, to = HALF == 0 ? 2 : 4; /* of an accumulator */
-#pragma unroll
-  for (int db = 0; db < D / 8; db += 4) {
-    float t[4][4] = {};
-    __syncwarp(); /* holds the compiler back: more at a time, and registers run out */
-#pragma unroll
-    for (int k2 = 0; k2 < 2; k2++) {
-      uint32_t r[4][4];
-#pragma unroll
-      for (int i = 0; i < 4; i++) attend__values<D>(r[i], values, db + i, k2, lane);
-#pragma unroll
-      for (int j = 0; j < 2; j++) {
-        const int ks = 2 * k2 + j;
-        uint32_t keep[2] = {~0u, ~0u};
-        if (HALF < 2) {
-          keep[0] = values_mask(take.valid[HALF & 1], ks, 0, lane & 3);
-          keep[1] = values_mask(take.valid[HALF & 1], ks, 1, lane & 3);
-        }
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-          device__mma(t[i], p[2 * ks][0], p[2 * ks][1], p[2 * ks + 1][0], p[2 * ks + 1][1],
-                      r[i][2 * j] & keep[0], r[i][2 * j + 1] & keep[1]);
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-#pragma unroll
-      for (int e = from; e < to; e++) {
-        float &x = o[db + i][e];
-        x = merged(x, take.a[e / 2], t[i][e], take.b[e / 2]);
-      }
-    }
-  }
-}
-
-/* One tile into a warp's state m[2], l[2], o. */
-template <int D>
-__device__ __forceinline__ void take_tile(float m[2], float l[2], float o[D / 8][4],
-                                          const uint32_t q[D / 16][4], uint32_t keys,
-                                          uint32_t values, attend_take &take, int lane) {
-  float s[8][4], sum[4], part[2];
-  uint32_t p[8][2];
-  attend__scores<D, attend__at<D>>(s, q, keys, lane);
-  part[0] = soften<0>(s, p, take.valid[0], exponent_scale<D>(), lane & 3);
-  part[1] = soften<1>(s, p, take.valid[1], exponent_scale<D>(), lane & 3);
-  sums(sum, p);
-#pragma unroll
-  for (int h = 0; h < 2; h++) {
-    if (take.first) {
-      m[h] = part[h], l[h] = sum[2 * h];
-      take.a[h] = take.b[h] = 1.f; /* o is -0: -0 + x is x, for every x */
-    } else if (take.valid[h] > 0) {
-      float most = fmaxf(m[h], part[h]);
-      take.a[h] = attend__exp2(__fsub_rn(m[h], most));
-      take.b[h] = attend__exp2(__fsub_rn(part[h], most));
-      m[h] = most;
-      l[h] = merged(l[h], take.a[h], sum[2 * h], take.b[h]);
-    }
-  }
-  if (take.full) {
-    product<D, 2>(o, p, values, take, lane);
-  } else {
-    if (take.valid[0] > 0) product<D, 0>(o, p, values, take, lane);
-    if (take.valid[1] > 0) product<D, 1>(o, p, values, take, lane);
-  }
-}
 
 /* Tile `tile` of slots [0, slots) to a stage: keys, then values. */
 template <int D>
@@ -492,20 +378,129 @@ template <int D> __global__ void __launch_bounds__(128) attend_parts(cuda_attend
   else part_of_one<D>(a, p, (char *)attend_shared, index - spans);
 }
 
-/* Block (head, token). */
+/* ---- folding ------------------------------------------------------------------------------ */
+
+enum { FOLD = 32 }; /* parts at a time */
+
+/* The parts of a token: spans of its shared tiles, then its own tiles. */
+typedef struct fold_parts {
+  int spans, parts;
+  int shared; /* tiles in spans */
+  int span;
+  /* How many parts stand before part i in its group. */
+  __device__ __forceinline__ int place(int i) const {
+    if (i < spans) return span == 1 ? i % GROUP : 0;
+    int tile = shared + i - spans, start = tile - tile % GROUP;
+    return span > 1 && start < shared ? 1 + i - spans : tile % GROUP;
+  }
+  __device__ __forceinline__ bool ends(int i) const { /* its group */
+    return i + 1 == parts || place(i + 1) == 0;
+  }
+} fold_parts;
+
+/* What is left of earlier rounds. */
+typedef struct fold_carry {
+  float all;   /* the largest m of all parts */
+  float group; /* of those of the last one's group */
+  float before; /* of those before that group */
+} fold_carry;
+
+/* The weights that part base + lane is merged with: (of its group so far, of the part, l, whether
+ * it ends the group); and if it does, (of the result so far, of the group). A state that is nothing
+ * is -0 here, and its weights are 1: -0 + x is x, for every x. */
+__device__ __forceinline__ void fold_weights(const fold_parts &f, int base, float2 ml, int lane,
+                                             fold_carry &carry, float4 *weight, float2 *whole) {
+  const uint32_t all_lanes = 0xffffffffu;
+  const int i = base + lane;
+  const bool real = i < f.parts;
+  const int place = real ? f.place(i) : 0;
+  const float m = real ? ml.x : -INFINITY;
+  float most = m, up = fmaxf(m, carry.all); /* of its group up to here; of all up to here */
+  for (int by = 1; by < GROUP; by *= 2) {
+    float x = __shfl_up_sync(all_lanes, most, by);
+    if (place >= by && lane >= by) most = fmaxf(most, x);
+  }
+  if (place > lane) most = fmaxf(most, carry.group);
+  for (int by = 1; by < 32; by *= 2) {
+    float x = __shfl_up_sync(all_lanes, up, by);
+    if (lane >= by) up = fmaxf(up, x);
+  }
+  float last = __shfl_up_sync(all_lanes, most, 1);
+  if (lane == 0) last = carry.group;
+  const int first = lane - place; /* the group's first part */
+  float before = __shfl_sync(all_lanes, up, first > 0 ? first - 1 : 0);
+  if (first == 0) before = carry.all;
+  if (first < 0) before = carry.before;
+  if (real) {
+    const bool end = f.ends(i);
+    float4 w = make_float4(1.f, 1.f, ml.y, end ? 1.f : 0.f);
+    if (place > 0) {
+      w.x = attend__exp2(__fsub_rn(last, most));
+      w.y = attend__exp2(__fsub_rn(m, most));
+    }
+    weight[lane] = w;
+    if (end) {
+      float both = fmaxf(before, most);
+      whole[lane] = base + first == 0 ? make_float2(1.f, 1.f)
+                                      : make_float2(attend__exp2(__fsub_rn(before, both)),
+                                                    attend__exp2(__fsub_rn(most, both)));
+    }
+  }
+  carry.all = __shfl_sync(all_lanes, up, 31);
+  carry.group = __shfl_sync(all_lanes, most, 31);
+  carry.before = __shfl_sync(all_lanes, before, 31);
+}
+
+/* Block (head, token); a thread has a dim. The first warp makes the weights while all wait for their
+ * parts. */
 template <int D> __global__ void __launch_bounds__(D) attend_fold(cuda_attend a, attend_plan p) {
-  const int head = blockIdx.x, t = blockIdx.y, token = p.token0 + t;
+  __shared__ float4 weight[FOLD];
+  __shared__ float2 whole[FOLD];
+  const int head = blockIdx.x, t = blockIdx.y, token = p.token0 + t, lane = threadIdx.x & 31;
   const cuda_step *step = a.step;
   const bool tree = step->tree, real = token < step->n;
-  int len = step->kv_len + 1 + (tree && real ? step->ancestors[token] : token);
-  int tiles = (len + ATTEND_KEYS - 1) / ATTEND_KEYS;
-  int shared = tree ? step->kv_len / ATTEND_KEYS : tiles;
+  const int len = step->kv_len + 1 + (tree && real ? step->ancestors[token] : token);
+  const int tiles = (len + ATTEND_KEYS - 1) / ATTEND_KEYS;
+  fold_parts f;
+  f.span = p.span;
+  f.shared = tree ? step->kv_len / ATTEND_KEYS : tiles;
+  f.spans = (f.shared + p.span - 1) / p.span;
+  f.parts = f.spans + tiles - f.shared;
+  auto row_of = [&](int i) {
+    int row = i < f.spans ? i * p.tokens + t : p.items * p.tokens + t * p.own + i - f.spans;
+    return (size_t)row * a.heads + head;
+  };
   device__wait();
   device__trigger();
   if (!real) return;
-  attend_state s = fold<D>(p, a.heads, t, head, threadIdx.x, shared, tiles);
+  float sum_l = -0.f, sum = -0.f, l = -0.f, o = -0.f;
+  fold_carry carry = {-INFINITY, -INFINITY, -INFINITY};
+#pragma unroll 1
+  for (int base = 0; base < f.parts; base += FOLD) {
+    float2 ml = make_float2(0.f, 0.f);
+    if (threadIdx.x < 32 && base + lane < f.parts) ml = __ldcg(p.ml + row_of(base + lane));
+    float part[FOLD];
+#pragma unroll
+    for (int j = 0; j < FOLD; j++)
+      if (base + j < f.parts) part[j] = __ldcg(p.o + row_of(base + j) * D + threadIdx.x);
+    if (base > 0) __syncthreads();
+    if (threadIdx.x < 32) fold_weights(f, base, ml, lane, carry, weight, whole);
+    __syncthreads();
+#pragma unroll
+    for (int j = 0; j < FOLD; j++) {
+      if (base + j >= f.parts) break;
+      float4 w = weight[j];
+      l = merged(l, w.x, w.z, w.y);
+      o = merged(o, w.x, part[j], w.y);
+      if (w.w == 0.f) continue;
+      float2 v = whole[j];
+      sum_l = merged(sum_l, v.x, l, v.y);
+      sum = merged(sum, v.x, o, v.y);
+      l = o = -0.f;
+    }
+  }
   device__packed_store(a.packed, token, head * D + threadIdx.x, a.groups, a.layout,
-                       result(s.o, s.l));
+                       result(sum, sum_l));
 }
 
 /* ---- host -------------------------------------------------------------------------------- */
@@ -576,8 +571,8 @@ template <int D> static cudaError_t attend_run(const cuda_device *d, const cuda_
   }
   p.own = divided(ATTEND_KEYS - 1 + a->n, ATTEND_KEYS);
   p.tokens = blocks * BLOCK;
-  /* Single tiles while that does not give much more than one block for every multiprocessor. */
-  if (tiles * kv_blocks * blocks > d->sms + d->sms / 2 || tiles * p.tokens > room) {
+  /* Single tiles while that gives no more than two rounds of blocks, two on a multiprocessor. */
+  if (tiles * kv_blocks * blocks > 4 * d->sms || tiles * p.tokens > room) {
     p.span = GROUP;
     p.items = divided(tiles, GROUP);
     if (p.items * p.tokens > room) p.tokens = room / p.items / BLOCK * BLOCK;

@@ -24,8 +24,8 @@
 #include "kernels/cuda/hopper.cuh"
 
 enum {
-  CLUSTER_TOKENS = 8,
-  CLUSTER_ROWS = 8, /* of a step; more are faster in attend_parts */
+  CLUSTER_TOKENS = 2, /* of a cluster; more, one after another, are slower than attend_parts */
+  CLUSTER_ROWS = 8,   /* of a step; more are faster in attend_parts */
   CLUSTER_THREADS = 256,
   CLUSTER_PAIRS = 4, /* = GROUP */
 };
@@ -547,13 +547,11 @@ static cudaError_t attend_clusters(const cuda_device *d, const cuda_attend *a, a
     return attend_cluster_run<D, 1, 8>(d, a, &p, done);
   }
   if (a->n > CLUSTER_ROWS) return cudaSuccess;
-  /* As few tokens a cluster as let all run at once. */
-  int clusters = d->sms / 8 / kv_blocks;
-  if (clusters < 1) clusters = 1;
-  p.tokens = (a->n + clusters - 1) / clusters;
-  p.tokens = p.tokens > CLUSTER_TOKENS ? (int)CLUSTER_TOKENS : (p.tokens + 1) / 2 * 2;
-  int used = kv_blocks * ((a->n + p.tokens - 1) / p.tokens) * 8;
-  if (tiles > 8 * 8 * GROUP && 2 * used < d->sms) return cudaSuccess;
+  /* Where all clusters can run at once: eight multiprocessors that belong together are not
+   * everywhere left over. */
+  p.tokens = CLUSTER_TOKENS;
+  int used = kv_blocks * ((a->n + CLUSTER_TOKENS - 1) / CLUSTER_TOKENS) * 8;
+  if (4 * used > 3 * d->sms || (tiles > 8 * 8 * GROUP && 2 * used < d->sms)) return cudaSuccess;
   return attend_cluster_run<D, 2, 8>(d, a, &p, done);
 }
 

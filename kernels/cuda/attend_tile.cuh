@@ -50,25 +50,8 @@ template <int D> __device__ __forceinline__ float exponent_scale() {
 
 /* ---- merging ----------------------------------------------------------------------------- */
 
-typedef struct attend_state {
-  float m, l, o;
-} attend_state;
-
 __device__ __forceinline__ float merged(float x, float a, float y, float b) {
   return __fmaf_rn(x, a, __fmul_rn(y, b));
-}
-
-__device__ __forceinline__ void merge(attend_state &s, bool &any, const attend_state &p) {
-  if (!any) {
-    s = p;
-    any = true;
-    return;
-  }
-  float m = fmaxf(s.m, p.m);
-  float a = attend__exp2(__fsub_rn(s.m, m)), b = attend__exp2(__fsub_rn(p.m, m));
-  s.m = m;
-  s.l = merged(s.l, a, p.l, b);
-  s.o = merged(s.o, a, p.o, b);
 }
 
 __device__ __forceinline__ float result(float o, float l) {
@@ -113,6 +96,87 @@ __device__ __forceinline__ void sums(float l[4], const uint32_t p[8][2]) {
 #pragma unroll
   for (int ks = 0; ks < 4; ks++)
     device__mma(l, p[2 * ks][0], p[2 * ks][1], p[2 * ks + 1][0], p[2 * ks + 1][1], ones, ones);
+}
+
+/* ---- a tile and a warp's two tokens ------------------------------------------------------ */
+
+/* How a warp's two tokens take a tile: the first of their span as it is, later ones merged. */
+typedef struct attend_take {
+  bool first, full;  /* full: both tokens have all keys of the tile */
+  int valid[2];      /* keys of the tile that the token has; none if negative */
+  float a[2], b[2];  /* of what there is, of the tile */
+} attend_take;
+
+/* o = o a + (P v) b, of both tokens where HALF is 2. Otherwise of token HALF alone, with v masked
+ * for it. */
+template <int D, int HALF>
+__device__ __forceinline__ void product(float o[D / 8][4], const uint32_t p[8][2],
+                                        uint32_t values, const attend_take &take, int lane) {
+  const int from = HALF == 1 ? 2 : 0, to = HALF == 0 ? 2 : 4; /* of an accumulator */
+#pragma unroll
+  for (int db = 0; db < D / 8; db += 4) {
+    float t[4][4] = {};
+    __syncwarp(); /* holds the compiler back: more at a time, and registers run out */
+#pragma unroll
+    for (int k2 = 0; k2 < 2; k2++) {
+      uint32_t r[4][4];
+#pragma unroll
+      for (int i = 0; i < 4; i++) attend__values<D>(r[i], values, db + i, k2, lane);
+#pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const int ks = 2 * k2 + j;
+        uint32_t keep[2] = {~0u, ~0u};
+        if (HALF < 2) {
+          keep[0] = values_mask(take.valid[HALF & 1], ks, 0, lane & 3);
+          keep[1] = values_mask(take.valid[HALF & 1], ks, 1, lane & 3);
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+          device__mma(t[i], p[2 * ks][0], p[2 * ks][1], p[2 * ks + 1][0], p[2 * ks + 1][1],
+                      r[i][2 * j] & keep[0], r[i][2 * j + 1] & keep[1]);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+#pragma unroll
+      for (int e = from; e < to; e++) {
+        float &x = o[db + i][e];
+        x = merged(x, take.a[e / 2], t[i][e], take.b[e / 2]);
+      }
+    }
+  }
+}
+
+/* One tile into a warp's state m[2], l[2], o. */
+template <int D>
+__device__ __forceinline__ void take_tile(float m[2], float l[2], float o[D / 8][4],
+                                          const uint32_t q[D / 16][4], uint32_t keys,
+                                          uint32_t values, attend_take &take, int lane) {
+  float s[8][4], sum[4], part[2];
+  uint32_t p[8][2];
+  attend__scores<D, attend__at<D>>(s, q, keys, lane);
+  part[0] = soften<0>(s, p, take.valid[0], exponent_scale<D>(), lane & 3);
+  part[1] = soften<1>(s, p, take.valid[1], exponent_scale<D>(), lane & 3);
+  sums(sum, p);
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    if (take.first) {
+      m[h] = part[h], l[h] = sum[2 * h];
+      take.a[h] = take.b[h] = 1.f; /* o is -0: -0 + x is x, for every x */
+    } else if (take.valid[h] > 0) {
+      float most = fmaxf(m[h], part[h]);
+      take.a[h] = attend__exp2(__fsub_rn(m[h], most));
+      take.b[h] = attend__exp2(__fsub_rn(part[h], most));
+      m[h] = most;
+      l[h] = merged(l[h], take.a[h], sum[2 * h], take.b[h]);
+    }
+  }
+  if (take.full) {
+    product<D, 2>(o, p, values, take, lane);
+  } else {
+    if (take.valid[0] > 0) product<D, 0>(o, p, values, take, lane);
+    if (take.valid[1] > 0) product<D, 1>(o, p, values, take, lane);
+  }
 }
 
 /* ---- where keys are --------------------------------------------------------------------- */

@@ -117,6 +117,7 @@ static int describe(cuda_backend *c, bool plain, char *err, size_t errlen) {
     return cuda__status(e);
   }
   c->d.sms = p.multiProcessorCount;
+  c->d.shared_most = (int)p.sharedMemPerBlockOptin;
   c->d.arch = p.major * 10 + p.minor;
   if (c->d.arch < LEAST_ARCH) {
     kernels__error(err, errlen, "%s has compute capability %d.%d; 8.0 (Ampere) is the least",
@@ -143,8 +144,8 @@ static int send_frequencies(cuda_backend *c) {
   int half = s->head_dim / 2;
   for (int i = 0; i < half; i++)
     f[i] = (float)pow((double)s->rope_theta, -2.0 * i / s->head_dim);
-  return cuda__status(cudaMemcpy(c->frequency, f, (size_t)half * sizeof *f,
-                                 cudaMemcpyHostToDevice));
+  return cuda__status(cudaMemcpyAsync(c->frequency, f, (size_t)half * sizeof *f,
+                                      cudaMemcpyHostToDevice, c->d.stream));
 }
 
 static int take_normed(cuda_backend *c, cuda_normed *n, int rows) {

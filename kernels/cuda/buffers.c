@@ -35,8 +35,11 @@ int cuda__buffer_new(kernels *k, const float *data, size_t count, kernels_buffer
   int rc = KERNELS_OK;
   if (data) {
     rc = cuda__buffer_plain(c, b);
+    /* In the stream: a plain copy may still be under way when a kernel there begins. From pageable
+     * memory: the data are taken before the call returns. */
     if (!rc)
-      rc = cuda__check(c, cudaMemcpy(b->plain, data, count * sizeof *data, cudaMemcpyHostToDevice));
+      rc = cuda__check(c, cudaMemcpyAsync(b->plain, data, count * sizeof *data,
+                                          cudaMemcpyHostToDevice, c->d.stream));
   }
   if (rc) {
     cuda__buffer_free(k, &b->head);

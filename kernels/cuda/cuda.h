@@ -107,7 +107,8 @@ typedef struct cuda_gemm {
   /* b */
   const void *b; /* packed */
   int groups;    /* of 8 tokens, in b's layout and in that of every packed output */
-  int layout;    /* of b and of every packed output */
+  int layout;    /* of b */
+  int out_layout; /* of the packed output */
   float inverse; /* 1 / the power of two that b was multiplied with */
   const float *ss; /* [ss_tiles, ss_stride] sums of squares of rows of 16 columns: y is divided by
                       sqrt(sum / ss_width + eps); NULL: it is not */
@@ -137,6 +138,7 @@ typedef struct cuda_gemm {
 /* The device as the launches need to know it. */
 typedef struct cuda_device {
   int sms;
+  int shared_most;     /* bytes of shared memory that a block may have */
   int arch;            /* 90 for sm_90 */
   bool hopper;         /* clusters, wgmma, programmatic launches: built in and supported */
   bool early;          /* where hopper: the next launch may begin before the one before it ends */
@@ -146,7 +148,8 @@ typedef struct cuda_device {
 /* One to CUDA_EXACT tokens (g->groups <= 16, in the layout that cuda__gemm_layout says): bit for
  * bit the same y for a token whatever the others. All launches here return a cudaError_t. */
 cudaError_t cuda__gemm(const cuda_device *d, const cuda_gemm *g);
-int cuda__gemm_layout(const cuda_device *d, int groups);
+/* For so many groups and columns of W. */
+int cuda__gemm_layout(const cuda_device *d, int groups, int cols);
 /* Many tokens, groups a multiple of CUDA_PAD / 8. Takes LAYOUT_WGMMA on Hopper, LAYOUT_MMA
  * elsewhere: cuda__prefill_layout says which. */
 cudaError_t cuda__gemm_prefill(const cuda_device *d, const cuda_gemm *g);

@@ -141,10 +141,10 @@ __device__ __forceinline__ void epilogue__project(const cuda_gemm &g, int tile, 
   if (has_high) x[8] = high;
   if (!g.norm) return;
   if (has_low)
-    device__packed_store(g.packed, t, row, g.groups, g.layout,
+    device__packed_store(g.packed, t, row, g.groups, g.out_layout,
                          low * in.turn[0].x * CUDA_NORMED_SCALE);
   if (has_high)
-    device__packed_store(g.packed, t, row + 8, g.groups, g.layout,
+    device__packed_store(g.packed, t, row + 8, g.groups, g.out_layout,
                          high * in.turn[0].y * CUDA_NORMED_SCALE);
   float squares = epilogue__tile_squares(low, high, 2);
   if (real && r == 0) g.ss_out[(size_t)tile * g.ss_stride + t] = squares;
@@ -170,7 +170,7 @@ __device__ __forceinline__ void epilogue__finish(const cuda_gemm &g, int tile, i
       int f = 8 * tile + r;
       float h = __fmul_rn(__fdiv_rn(low, __fadd_rn(1.f, expf(-low))), high);
       if (real && f < g.rows)
-        device__packed_store(g.packed, t, f, g.groups, g.layout, h * CUDA_INNER_SCALE);
+        device__packed_store(g.packed, t, f, g.groups, g.out_layout, h * CUDA_INNER_SCALE);
     } else if (OP == CUDA_OP_HEAD) {
       int row = 16 * tile + r;
       if (real && row < g.rows) g.logits[(size_t)t * g.rows + row] = low;

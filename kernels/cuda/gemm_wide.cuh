@@ -1,7 +1,7 @@
-/* gemm_wide.cuh - products of 16 to 128 tokens on Hopper, at the speed at which weights can be
+/* gemm_wide.cuh - products of 32 to 128 tokens on Hopper, at the speed at which weights can be
  * read. The sums are gemm__narrow's, bit for bit: see gemm.cuh for their order.
  *
- * A block has 128 rows (8 tiles) by 16, 32 or 64 tokens: two consumer warpgroups of wgmma, a tile
+ * A block has 128 rows (8 tiles) by 32 or 64 tokens: two consumer warpgroups of wgmma, a tile
  * a warp. Weights are A, from registers; activations are B, from shared memory, as they lie
  * packed (LAYOUT_WGMMA; prefill_wgmma.cuh explains both). Warps 0 - 7 consume. Warps 8 and 9 fill
  * a ring of stages, a unit each, by bulk copies, of weights and of activations: the ring is what
@@ -92,13 +92,6 @@ __device__ __forceinline__ float4 wide__peer(const float4 *p, int rank) {
 /* ---- tensor cores ------------------------------------------------------------------------ */
 
 /* d[64, 8 NG] += a[64, 16] b[16, 8 NG]. */
-__device__ __forceinline__ void wide__mma(float (&d)[8], const uint32_t a[4], uint64_t b) {
-  asm volatile("{ .reg .pred p; setp.eq.b32 p, 0, 0; "
-               "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 "
-               "{%0,%1,%2,%3,%4,%5,%6,%7}, {%8,%9,%10,%11}, %12, p, 1, 1, 0; }"
-               : HOPPER_D4(0), HOPPER_D4(4)
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-}
 __device__ __forceinline__ void wide__mma(float (&d)[16], const uint32_t a[4], uint64_t b) {
   asm volatile("{ .reg .pred p; setp.eq.b32 p, 0, 0; "
                "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 "
@@ -433,7 +426,6 @@ static cudaError_t wide__launch(const cuda_device *d, const cuda_gemm *g) {
 /* Declared in gemm.cuh, instantiated in gemm_wide_*.cu. */
 template <int KIND> cudaError_t gemm__launch_wide(const cuda_device *d, const cuda_gemm *g) {
   if (g->layout != LAYOUT_WGMMA || !d->hopper) return cudaErrorInvalidValue;
-  if (g->groups == 2) return wide__launch<KIND, 2>(d, g);
   if (g->groups == 4) return wide__launch<KIND, 4>(d, g);
   if (g->groups % 8 == 0) return wide__launch<KIND, 8>(d, g);
   return cudaErrorInvalidValue;

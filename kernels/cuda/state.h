@@ -45,7 +45,8 @@ typedef struct graph_key {
 
 typedef struct graph_entry {
   graph_key key;
-  cudaGraphExec_t exec; /* NULL: seen once, to be recorded the next time */
+  cudaGraphExec_t exec; /* NULL: not recorded yet */
+  bool whole; /* a step has run to its end, so all its memory is taken: the next may be recorded */
 } graph_entry;
 
 enum { GRAPHS = 96, STAGING = 4, STAGING_BYTES = 8 << 20 };
@@ -72,11 +73,14 @@ typedef struct cuda_backend {
   cuda_normed normed, out_normed;
 
   /* the step in progress */
-  int n, groups, layout, out_groups, kv_most;
+  int n, groups, out_groups, kv_most;
+  int layout; /* of the prepared x */
   int rows, out_rows; /* n and n_out as grids are made for */
   bool out_all, capturing;
   bool sent; /* the step's numbers are on their way */
   graph_entry *recording;
+  bool launching; /* a planned step is launched op by op, of this key: */
+  graph_key key;
   const kernels_buffer *normed_x, *normed_by; /* what `normed` is the prepared form of */
   cudaError_t error; /* the first of the step */
   bool failed;       /* the device has: closing resets it */

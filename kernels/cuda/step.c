@@ -1,8 +1,8 @@
 /* step.c - one forward pass: the host's numbers, the launches of the ops, recording and replay.
  *
  * A step of at most CUDA_EXACT tokens that the caller has given a plan is launched as it comes the
- * first time, recorded into a graph the second time, and replayed from then on: one launch a
- * step. All that changes between replays (tokens, positions, lengths, the tree) the kernels read
+ * first time (while it takes memory, too, which must not be recorded), recorded into a graph the
+ * second time, and replayed from then on: one launch a step. All that changes between replays (tokens, positions, lengths, the tree) the kernels read
  * from memory; grids are made for the padded sizes that are part of the graph's key. The answer
  * is written to host memory by the last kernel, so the host only looks. */
 #include <stdlib.h>
@@ -35,9 +35,10 @@ static int groups_of(int n) {
   return groups;
 }
 
-static int layout_of(const cuda_backend *c, int n) {
+/* Of n tokens' activations for a matrix of so many columns. */
+static int layout_of(const cuda_backend *c, int n, int cols) {
   if (n > CUDA_EXACT) return c->prefill_layout;
-  return cuda__gemm_layout(&c->d, groups_of(n));
+  return cuda__gemm_layout(&c->d, groups_of(n), cols);
 }
 
 /* The rows that grids are made for: one, or whole groups. */
@@ -100,15 +101,19 @@ void cuda__graphs_drop(cuda_backend *c, uint32_t cache) {
   c->n_graphs = kept;
 }
 
-/* Replays, begins to record, or notes that the step was seen. 1 if it was replayed. */
+/* Replays, begins to record, or (until a step has run to its end) neither. 1 if it was replayed. */
 static int plan_step(cuda_backend *c, const kernels_batch *b) {
   const cuda_cache *cache = (const cuda_cache *)c->head.cache;
-  graph_key key = {b->plan, cache->identity, c->rows, c->out_rows,
-                   b->n_out > 0 ? b->top_k : 0, c->kv_most, c->out_all};
-  graph_entry *e = find_graph(c, &key);
+  c->key = (graph_key){b->plan, cache->identity, c->rows, c->out_rows,
+                       b->n_out > 0 ? b->top_k : 0, c->kv_most, c->out_all};
+  graph_entry *e = find_graph(c, &c->key);
   if (!e) {
     if (c->n_graphs == GRAPHS) cuda__graphs_drop(c, 0);
-    c->graphs[c->n_graphs++] = (graph_entry){.key = key};
+    e = &c->graphs[c->n_graphs++];
+    *e = (graph_entry){.key = c->key};
+  }
+  if (!e->whole) {
+    c->launching = true;
     return 0;
   }
   if (e->exec) {
@@ -139,12 +144,12 @@ int cuda__begin(kernels *k) {
   if (c->raw) cuda__staging_free(c); /* the weights are loaded */
   if ((b->mask && b->n > CUDA_EXACT) || b->n_out > CUDA_EXACT) return KERNELS_EINVAL;
   c->error = cudaSuccess;
-  c->capturing = c->sent = false;
+  c->capturing = c->launching = c->sent = false;
   c->normed_x = c->normed_by = NULL;
   c->d.early = true;
   c->n = b->n;
   c->groups = groups_of(b->n);
-  c->layout = layout_of(c, b->n);
+  c->layout = layout_of(c, b->n, k->shape.hidden);
   c->out_groups = b->n_out > 0 ? groups_of(b->n_out) : 0;
   c->out_all = b->n_out == b->n && b->n <= CUDA_EXACT; /* ascending, so all in order */
   c->rows = padded(b->n, c->groups);
@@ -277,14 +282,14 @@ int cuda__op_attend(kernels *k, int layer, const kernels_buffer *q, kernels_buff
   if (rc) return rc;
   to->rows = c->n;
   to->groups = c->groups;
-  to->layout = c->layout;
+  to->layout = layout_of(c, c->n, to->width);
   const char *keys = cache->data + (size_t)layer * cache->layer;
   cuda_attend args = {.q = ((const cuda_buffer *)q)->plain, .keys = keys,
                       .values = keys + cache->layer / 2, .heads = s->heads,
                       .kv_heads = s->kv_heads, .head_dim = s->head_dim,
                       .slots = cache->head.tokens, .step = c->step, .n = c->rows,
                       .kv_most = c->kv_most, .packed = to->packed, .groups = c->groups,
-                      .layout = c->layout, .partials = c->partials};
+                      .layout = to->layout, .partials = c->partials};
   return done(c, fail(c, c->n > CUDA_EXACT ? cuda__attend_prefill(&c->d, &args)
                                            : cuda__attend(&c->d, &args)));
 }
@@ -294,17 +299,18 @@ int cuda__op_project(kernels *k, const kernels_buffer *y, const kernels_weight *
   cuda_backend *c = cuda__of(k);
   const cuda_weight *w = (const cuda_weight *)weight;
   cuda_buffer *from = (cuda_buffer *)(uintptr_t)y;
-  int rc = send_numbers(c), width = (int)weight->cols;
+  int rc = send_numbers(c), width = (int)weight->cols, layout = layout_of(c, c->n, width);
   if (!rc && !from->is_packed) {
     rc = cuda__buffer_packed(c, from, width);
     if (!rc)
       rc = fail(c, cuda__pack_rows(&c->d, c->step, c->rows, from->plain, width,
-                                   CUDA_INNER_SCALE, from->packed, c->groups, c->layout));
+                                   CUDA_INNER_SCALE, from->packed, c->groups, layout));
     from->is_packed = false;
   }
   if (rc) return rc;
   cuda_gemm g = gemm_of(c, w, CUDA_OP_PROJECT);
   g.b = from->packed;
+  g.layout = layout;
   g.inverse = 1 / CUDA_INNER_SCALE;
   g.rows = k->shape.hidden;
   g.x = ((cuda_buffer *)x)->plain;
@@ -312,6 +318,7 @@ int cuda__op_project(kernels *k, const kernels_buffer *y, const kernels_weight *
     g.norm = ((const cuda_buffer *)next)->plain;
     g.packed = c->normed.packed;
     g.ss_out = c->normed.ss;
+    g.out_layout = c->layout;
     c->normed.groups = c->groups;
     c->normed.layout = c->layout;
   }
@@ -330,11 +337,12 @@ int cuda__op_gate_up(kernels *k, const kernels_buffer *x, const kernels_buffer *
   if (rc) return rc;
   to->rows = c->n;
   to->groups = c->groups;
-  to->layout = c->layout;
+  to->layout = layout_of(c, c->n, k->shape.intermediate);
   cuda_gemm g = gemm_of(c, w, CUDA_OP_GATE_UP);
   from_normed(&g, c, &c->normed);
   g.rows = k->shape.intermediate;
   g.packed = to->packed;
+  g.out_layout = to->layout;
   return done(c, run_gemm(c, w, &g, c->n > CUDA_EXACT));
 }
 
@@ -348,7 +356,7 @@ int cuda__op_head(kernels *k, const kernels_buffer *x, const kernels_buffer *nor
   if (!c->out_all) {
     rows = &c->out_normed;
     c->out_normed.groups = c->out_groups;
-    c->out_normed.layout = layout_of(c, c->out_rows);
+    c->out_normed.layout = layout_of(c, c->out_rows, k->shape.hidden);
     rc = fail(c, cuda__gather(&c->d, c->step, c->out, c->out_rows, k->shape.hidden,
                               &c->normed, rows));
     if (rc) return rc;
@@ -421,6 +429,9 @@ int cuda__end(kernels *k, kernels_result *result) {
     cuda__graphs_drop(c, 0);
     return rc;
   }
+  graph_entry *e = c->launching && !given_up ? find_graph(c, &c->key) : NULL;
+  if (e) e->whole = true;
+  c->launching = false;
   result->top_ids = c->output->ids;
   result->top_logits = c->output->logits;
   result->logits = result->n_out > 0 && k->batch.want_logits ? c->host_logits : NULL;

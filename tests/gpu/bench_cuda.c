@@ -1,12 +1,13 @@
 /* bench_cuda.c - times forward passes at true shapes over the ops of kernels/, random weights.
  *
  *   bench_cuda [--backend cuda] [--shape 1.5b] [--type BF16] [--context 2048] [--runs 100] [--ops]
- *              [--few] [--no-prefill]
+ *              [--steps N,N] [--no-prefill] [--tree]
  *
  * Wall time of a whole step as the engine does it: numbers in, launch, answer back. All layers
  * have the same random matrices in host memory, but each its own on the device. --ops: what each
  * op takes, all layers' of it one after another. --runs: of a step, per figure (the median of
- * them). --few: steps of 1 and 8 tokens alone. */
+ * them). --steps: of so many tokens alone. --tree: steps of 2 to 128 tokens are trees (row i
+ * hangs on row i / 2), as drafts are, and not one row after another. */
 #include "tests/bench/timing.h"
 #include "tests/kernels/toy.h"
 
@@ -52,12 +53,31 @@ static toy_model big_model(toy_random *r, const kernels_shape *s, kernels_type t
 enum { MOST = 8192, RUNS = 400 };
 static int32_t ids[MOST], pos[MOST], rows[MOST];
 static int runs = 100;
+static bool trees;
+
+/* The batch's positions, and where trees are wanted its mask. */
+static void lay(kernels_batch *b) {
+  static uint64_t mask[128 * 2];
+  int words = (b->n + 63) / 64;
+  bool tree = trees && b->n > 1 && b->n <= 128;
+  if (tree) memset(mask, 0, sizeof mask);
+  for (int i = 0; i < b->n; i++) {
+    pos[i] = b->kv_len + i;
+    if (!tree || i == 0) continue;
+    int above = i / 2;
+    memcpy(mask + i * words, mask + above * words, (size_t)words * sizeof *mask);
+    mask[i * words + above / 64] |= UINT64_C(1) << (above % 64);
+    pos[i] = pos[above] + 1;
+  }
+  b->pos = pos;
+  b->mask = tree ? mask : NULL;
+}
 
 static double time_step(toy_device *d, int n, int kv_len, int n_out) {
   static double ms[RUNS], launch[RUNS];
-  for (int i = 0; i < n; i++) pos[i] = kv_len + i, rows[i] = n_out == n ? i : n - 1;
-  kernels_batch b = {.n = n, .ids = ids, .pos = pos, .kv_len = kv_len, .n_out = n_out, .out = rows,
-                     .top_k = 1};
+  for (int i = 0; i < n; i++) rows[i] = n_out == n ? i : n - 1;
+  kernels_batch b = {.n = n, .ids = ids, .kv_len = kv_len, .n_out = n_out, .out = rows, .top_k = 1};
+  lay(&b);
   kernels_result result;
   int few = n > 128 ? 8 : runs;
   for (int i = -4; i < few; i++) {
@@ -80,9 +100,10 @@ static double time_step(toy_device *d, int n, int kv_len, int n_out) {
 /* One op of every layer, in a plan of its own. */
 static double time_op(toy_device *d, int op, int n, int kv_len, int repeat) {
   static double ms[RUNS];
-  for (int i = 0; i < n; i++) pos[i] = kv_len + i, rows[i] = i;
-  kernels_batch b = {.n = n, .ids = ids, .pos = pos, .kv_len = kv_len, .n_out = op == 5 ? n : 0,
-                     .out = rows, .top_k = 1, .plan = 100 + (uint32_t)op};
+  for (int i = 0; i < n; i++) rows[i] = i;
+  kernels_batch b = {.n = n, .ids = ids, .kv_len = kv_len, .n_out = op == 5 ? n : 0, .out = rows,
+                     .top_k = 1, .plan = 100 + (uint32_t)op};
+  lay(&b);
   kernels *k = d->k;
   for (int run = -4; run < 40; run++) {
     double start = now_ms();
@@ -111,8 +132,8 @@ static double time_op(toy_device *d, int op, int n, int kv_len, int repeat) {
 
 static void report_ops(toy_device *d, int context) {
   static const char *names[] = {"qkv", "attend", "o", "gate_up", "down", "head"};
-  static const int ns[] = {1, 8, 16, 64};
-  for (int j = 0; j < 4; j++) {
+  static const int ns[] = {1, 8, 16, 32, 64};
+  for (size_t j = 0; j < sizeof ns / sizeof *ns; j++) {
     printf("ops n %2d, us each:", ns[j]);
     double base = time_op(d, 9, ns[j], context, 1); /* the step around it */
     printf(" (step of embed alone %.2f)", base * 1e3);
@@ -125,14 +146,26 @@ static void report_ops(toy_device *d, int context) {
   }
 }
 
+static bool listed(const char *list, int n) {
+  for (const char *at = list; *at != '\0'; at += *at == ',') {
+    char *end;
+    if (strtol(at, &end, 10) == n) return true;
+    if (end == at) return false;
+    at = end;
+  }
+  return false;
+}
+
 int main(int argc, char **argv) {
   const char *backend = "cuda", *type_name = "BF16", *shape_name = "1.5b";
   int context = 2048, prefill = 1;
-  bool ops = false, few = false; /* few: 1 and 8 tokens only */
+  bool ops = false;
+  const char *only = NULL;
   for (int i = 1; i < argc; i++) {
     if (!strcmp(argv[i], "--ops")) ops = true;
-    else if (!strcmp(argv[i], "--few")) few = true;
     else if (!strcmp(argv[i], "--no-prefill")) prefill = 0;
+    else if (!strcmp(argv[i], "--tree")) trees = true;
+    else if (i + 1 < argc && !strcmp(argv[i], "--steps")) only = argv[++i];
     else if (i + 1 < argc && !strcmp(argv[i], "--backend")) backend = argv[++i];
     else if (i + 1 < argc && !strcmp(argv[i], "--type")) type_name = argv[++i];
     else if (i + 1 < argc && !strcmp(argv[i], "--shape")) shape_name = argv[++i];
@@ -172,9 +205,9 @@ int main(int argc, char **argv) {
   double one = 0;
   printf("steps at %d:", context);
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-    if (few && counts[i] != 1 && counts[i] != 8) continue;
+    if (only != NULL && !listed(only, counts[i])) continue;
     double ms = time_step(&d, counts[i], context, counts[i]);
-    if (i == 0) one = ms;
+    if (one == 0) one = ms;
     printf(" %d: %.3f (%.2f)", counts[i], ms, ms / one);
     fflush(stdout);
   }
