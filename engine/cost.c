@@ -4,7 +4,8 @@
 #include "engine/internal.h"
 #include "engine/recycle.h"
 
-#define GPU_BUDGET_MS 150.0 /* the first step of a size is recorded there */
+#define GPU_BUDGET_MS 150.0 /* the first steps of a size are recorded there, */
+#define GPU_BUDGET_STEPS 30 /* and large models take longer, but also to load */
 #define CPU_BUDGET_MS 60.0
 #define RUNS 3
 #define FIRST_PATIENCE 256
@@ -32,11 +33,13 @@ static int time_step(engine_session *s, int rows, double *ms) {
   return rc;
 }
 
-/* Lines between the sizes that were measured; a guess beyond them. */
-static void fill(cost_curve *c, const double *measured, int n) {
+/* Between the sizes that were measured: as the next larger one where a backend makes steps to whole
+ * groups of rows, else a line. Beyond them a guess. */
+static void fill(cost_curve *c, const kernels *k, const double *measured, int n) {
   for (int i = 0; i + 1 < n; i++)
     for (int rows = sizes[i]; rows <= sizes[i + 1]; rows++) {
       double part = (double)(rows - sizes[i]) / (sizes[i + 1] - sizes[i]);
+      if (rows > sizes[i] && kernels_padded_rows(k, rows) > rows) part = 1;
       c->ms[rows] = (float)(measured[i] + part * (measured[i + 1] - measured[i]));
     }
   int last = sizes[n - 1];
@@ -62,6 +65,8 @@ int cost_measure(engine_session *s) {
   for (; n < N_SIZES && sizes[n] <= most && sizes[n] <= COST_ROWS_MAX; n++) {
     double spent = engine__now_ms() - start;
     if (n > 0 && spent + measured[n - 1] * 2 > budget) break;
+    if (n == 1 && gpu && budget < GPU_BUDGET_STEPS * measured[0])
+      budget = GPU_BUDGET_STEPS * measured[0];
     measured[n] = 0;
     for (int run = 0; run < RUNS; run++) {
       double ms;
@@ -73,7 +78,7 @@ int cost_measure(engine_session *s) {
     }
   }
   if (n == 0) return ENGINE_OK; /* the cache is full: another time */
-  fill(c, measured, n);
+  fill(c, e->kernels, measured, n);
   c->load = atomic_load(&e->loads);
   return ENGINE_OK;
 }

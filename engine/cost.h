@@ -20,7 +20,7 @@ typedef struct cost_curve {
 struct engine_session;
 
 /* Measures if that was not yet done since the weights were loaded: steps on top of what the
- * session holds, which stays. Takes some 50 ms, on a GPU up to 150. 0 or a step's
+ * session holds, which stays. Takes some 50 ms, on a GPU up to 150 or 30 steps. 0 or a step's
  * engine_status. */
 int cost_measure(struct engine_session *s);
 /* Whether the last step had guesses that were expected to pay. A size that is never used is never

@@ -23,6 +23,9 @@
 #define LOGITS_MOST 15    /* where all rows' logits come to the host */
 #define FLOOR 0.001f      /* least chance of a guess */
 #define REST_MOST 8       /* steps without looking for guesses, after looking in vain */
+#define NODE_MS 1.5e-3    /* of the host for a guess, until it is known: as of so many guesses */
+#define NODES 16
+#define BLEND 0.05        /* of a new measurement */
 #define ROWS COST_ROWS_MAX
 #define WORDS (ROWS / 64)
 
@@ -30,7 +33,7 @@
 typedef struct lessons {
   bool waiting;
   int32_t before, first; /* the current token of the step, and the one before it */
-  draft_tree tree;
+  draft_tree tree; /* ids and parents */
   int top_k;
   int32_t top_ids[ROWS * RECYCLE_WIDTH];
   float top_logits[ROWS * RECYCLE_WIDTH];
@@ -42,7 +45,10 @@ struct engine_drafter {
   int w, n, g;
   int rest, resting; /* steps to go without guesses; how long the last rest was */
   bool looked;       /* for guesses, in this step */
+  bool rehearses;    /* the host is idle while a step runs, so it may */
   draft_tree tree;
+  double nodes, nodes_ms; /* a step's, and what the host took for them: running means */
+  float cost[1 + DRAFT_NODES_MAX];
   lessons lessons;
   int32_t ids[ROWS], pos[ROWS], out[ROWS];
   uint64_t mask[ROWS * WORDS];
@@ -68,6 +74,8 @@ typedef struct run {
 int engine_drafter_new(engine_drafter **out, const engine *e) {
   *out = calloc(1, sizeof **out);
   if (*out == NULL) return ENGINE_ENOMEM;
+  (*out)->nodes = NODES;
+  (*out)->nodes_ms = NODES * NODE_MS;
   int rc = drafter_new(&(*out)->drafter, e);
   if (rc != ENGINE_OK) {
     free(*out);
@@ -82,6 +90,8 @@ void engine_drafter_delete(engine_drafter *d) {
   lookahead_delete(d->window);
   free(d);
 }
+
+const drafter *engine__drafter_of(const engine_drafter *d) { return d->drafter; }
 
 /* ---- beginning ------------------------------------------------------------------------- */
 
@@ -122,13 +132,16 @@ static bool can_draft(const engine *e) {
   return kernels_exact_rows(e->kernels) >= 2 && e->info[0].vocab >= RECYCLE_WIDTH;
 }
 
-/* The drafter hears of the text. */
+void engine__tell_drafter(void *user) {
+  const engine_session *s = user;
+  if (s->drafter != NULL) drafter_begin(s->drafter->drafter, s->tokens, s->n);
+}
+
+/* The drafter hears of the text, if it has not yet. */
 static int begin_draft(run *r) {
   engine_session *s = r->s;
   if (r->p->draft.sources == 0 || !can_draft(s->engine)) return ENGINE_OK;
-  double start = engine__now_ms();
   int rc = cost_measure(s);
-  r->r.host_ms -= engine__now_ms() - start;
   if (rc == ENGINE_OK && r->p->drafter == NULL && s->drafter == NULL)
     rc = engine_drafter_new(&s->drafter, s->engine);
   engine_drafter *d = r->p->drafter != NULL ? r->p->drafter : s->drafter;
@@ -137,6 +150,8 @@ static int begin_draft(run *r) {
   if (rc != ENGINE_OK) return rc;
   r->d = d;
   d->rest = 0;
+  d->looked = false;
+  d->rehearses = s->engine->info[0].device_total > 0 && !atomic_load(&s->engine->fell_back);
   return ENGINE_OK;
 }
 
@@ -164,6 +179,23 @@ static int room(const run *r) {
   return least(most, r->s->context - r->s->n_cached) - 1;
 }
 
+/* A step's cost by its guesses: the device's, for the rows besides those of the window, and the
+ * host's. */
+static const float *price(engine_drafter *d, const float *ms, int most) {
+  float each = (float)(d->nodes_ms / d->nodes);
+  for (int n = 0; n <= most; n++) d->cost[n] = ms[n] + each * (float)n;
+  return d->cost;
+}
+
+/* What the host took for the last tree's guesses. */
+static void learn_price(engine_drafter *d) {
+  draft_counts c = drafter_get_counts(d->drafter);
+  double most = 4 * c.nodes * d->nodes_ms / d->nodes; /* or it had something else to do */
+  if (c.nodes == 0) return;
+  d->nodes_ms += BLEND * ((c.ms < most ? c.ms : most) - d->nodes_ms);
+  d->nodes += BLEND * (c.nodes - d->nodes);
+}
+
 static void draft(run *r) {
   engine_drafter *d = r->d;
   const engine_draft *o = &r->p->draft;
@@ -181,11 +213,12 @@ static void draft(run *r) {
                        .guess_length = d->n - 1,
                        .most = most,
                        .depth = r->p->max_tokens - r->r.tokens - 1,
-                       .cost = priced ? c->ms + 1 + r->window_rows : NULL,
+                       .cost = priced ? price(d, c->ms + 1 + r->window_rows, most) : NULL,
                        .allow = r->choosing ? r->p->allow : NULL,
                        .allow_user = r->p->choose_user,
                        .floor = FLOOR};
   drafter_build(d->drafter, &terms, &d->tree);
+  learn_price(d);
   d->looked = true;
   /* Where guesses do not pay, looking for them is not free either. */
   d->resting = d->tree.n > 0 ? 0 : least(2 * d->resting + 1, REST_MOST);
@@ -238,6 +271,8 @@ static kernels_batch lay_rows(run *r, const lookahead_rows *window) {
 static void learn(void *user) {
   engine_drafter *d = user;
   lessons *l = &d->lessons;
+  drafter_settle(d->drafter); /* before the predictions, of which the guesses did not know */
+  if (d->looked && d->rehearses) drafter_rehearse(d->drafter);
   if (!l->waiting) return;
   l->waiting = false;
   if (l->top_k < RECYCLE_WIDTH) return;
@@ -337,6 +372,13 @@ static int compact(run *r) {
   return rc;
 }
 
+static void copy_tree(draft_tree *to, const draft_tree *t) {
+  size_t n = (size_t)t->n;
+  to->n = t->n;
+  memcpy(to->ids, t->ids, n * sizeof *t->ids);
+  memcpy(to->parent, t->parent, n * sizeof *t->parent);
+}
+
 /* Keeps what the step has taught, for the time when the next one is under way; the text is told at
  * once, as the next guesses begin where it ends. */
 static int keep_lessons(run *r, const kernels_result *result, bool stopped) {
@@ -346,7 +388,7 @@ static int keep_lessons(run *r, const kernels_result *result, bool stopped) {
   int n = stopped ? r->n - 1 : r->n;
   l->before = drafter_before(d->drafter);
   l->first = d->ids[0];
-  l->tree = d->tree;
+  copy_tree(&l->tree, &d->tree);
   l->top_k = result->top_k;
   size_t rows = (size_t)((1 + d->tree.n) * result->top_k);
   memcpy(l->top_ids, result->top_ids, rows * sizeof *l->top_ids);
@@ -358,7 +400,8 @@ static int keep_lessons(run *r, const kernels_result *result, bool stopped) {
       best[i] = result->top_ids[(1 + d->tree.n + i) * result->top_k];
     lookahead_update(d->window, best, result->top_ids[0], r->came, n);
   }
-  if (d->looked) drafter_learn(d->drafter, r->came, r->path, r->n); /* also from what was not tried */
+  /* Also from what was not tried. */
+  if (d->looked) drafter_learn(d->drafter, r->came, r->path, r->n);
   l->waiting = true;
   return n > 0 ? drafter_push(d->drafter, r->came, n) : ENGINE_OK;
 }
@@ -394,6 +437,16 @@ static int step(run *r, int (*on_tokens)(void *user, const int32_t *ids, int n),
   return ENGINE_OK;
 }
 
+/* What the cache lacks before the last token; after a sync only what went with the device. */
+static int compute_rest(run *r, const atomic_bool *cancel) {
+  engine_session *s = r->s;
+  engine_drafter *own = s->drafter;
+  if (r->p->drafter != NULL) s->drafter = r->p->drafter; /* it is this one that is told */
+  int rc = engine__session_compute(s, s->n - 1, cancel, false, NULL);
+  s->drafter = own;
+  return rc;
+}
+
 int engine_session_generate(engine_session *s, const engine_generate_params *params,
                             const atomic_bool *cancel,
                             int (*on_tokens)(void *user, const int32_t *ids, int n),
@@ -407,69 +460,26 @@ int engine_session_generate(engine_session *s, const engine_generate_params *par
                       params->seed);
   /* The last token gives the first logits. */
   if (rc == ENGINE_OK && s->n_cached == s->n) s->n_cached--;
-  if (rc == ENGINE_OK) rc = engine__session_compute(s, s->n - 1, cancel, false, NULL);
+  if (rc == ENGINE_OK) rc = compute_rest(&r, cancel);
   if (rc == ENGINE_ECANCELLED) {
     r.r.stop = ENGINE_STOP_CANCELLED;
     rc = ENGINE_OK;
   } else if (rc == ENGINE_OK) {
     rc = begin_draft(&r);
   }
+  double begun = engine__now_ms();
   while (rc == ENGINE_OK && r.r.stop == ENGINE_STOP_NONE) {
     r.r.stop = before_step(&r, cancel);
     if (r.r.stop == ENGINE_STOP_NONE) rc = step(&r, on_tokens, user, start);
   }
-  if (r.d != NULL) learn(r.d);
-  r.r.total_ms = engine__now_ms() - start;
-  r.r.host_ms += r.r.total_ms;
+  double ended = engine__now_ms();
+  r.r.host_ms += ended - begun;
+  r.r.total_ms = ended - start;
+  if (r.d != NULL) {
+    r.d->looked = false; /* no further step: nothing to rehearse */
+    learn(r.d);          /* the tokens are out */
+  }
   sampler_free(&r.draw);
   if (result != NULL) *result = r.r;
-  return rc;
-}
-
-/* ---- words ----------------------------------------------------------------------------- */
-
-static const char *const names[ENGINE_SOURCES] = {
-    "accepted", "file", "open", "imported", "workspace", "prompt", "recycled", "window",
-};
-
-const char *engine_source_name(engine_source source) {
-  return source < ENGINE_SOURCES ? names[source] : "unknown";
-}
-
-int engine_draft_parse(const char *text, engine_draft *out) {
-  const unsigned pool = DRAFT_BIT(ENGINE_SOURCE_ACCEPTED) | DRAFT_BIT(ENGINE_SOURCE_FILE) |
-                        DRAFT_BIT(ENGINE_SOURCE_OPEN) | DRAFT_BIT(ENGINE_SOURCE_IMPORTED) |
-                        DRAFT_BIT(ENGINE_SOURCE_WORKSPACE);
-  const struct {
-    const char *name;
-    unsigned sources;
-  } methods[] = {
-      {"none", 0},
-      {"prompt", DRAFT_BIT(ENGINE_SOURCE_PROMPT)},
-      {"pool", pool},
-      {"recycle", DRAFT_BIT(ENGINE_SOURCE_RECYCLED)},
-      {"lookahead", DRAFT_BIT(ENGINE_SOURCE_WINDOW)},
-      {"all", pool | DRAFT_BIT(ENGINE_SOURCE_PROMPT) | DRAFT_BIT(ENGINE_SOURCE_RECYCLED)},
-  };
-  *out = (engine_draft){0};
-  for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-    if (strcmp(text, methods[i].name) == 0) {
-      out->sources = methods[i].sources;
-      return ENGINE_OK;
-    }
-  if (strncmp(text, "lookahead:", 10) != 0) return ENGINE_EINVAL;
-  char *at = (char *)(uintptr_t)text + 10;
-  int *const numbers[] = {&out->w, &out->n, &out->g};
-  for (int i = 0; i < 3; i++) {
-    char *end;
-    long v = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : 0;
-    if (v < 1 || v > 1000 || *end != (i < 2 ? ',' : '\0')) return ENGINE_EINVAL;
-    *numbers[i] = (int)v;
-    at = end + 1;
-  }
-  out->sources = DRAFT_BIT(ENGINE_SOURCE_WINDOW);
-  lookahead *fits;
-  int rc = lookahead_new(&fits, out->w, out->n, out->g);
-  lookahead_delete(fits);
   return rc;
 }

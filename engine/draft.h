@@ -57,14 +57,34 @@ typedef struct draft_terms {
 
 /* Fills *out. The pool is locked meanwhile. */
 void drafter_build(drafter *d, const draft_terms *terms, draft_tree *out);
+/* While the tree is verified: looks up what the next build will, by the likeliest outcomes, so that
+ * it finds it nearby. Changes nothing else. The pool is locked for each. */
+void drafter_rehearse(drafter *d);
 /* After the verification of the tree that was built last: tokens[n] (n >= 1) came, the first n - 1
  * of them as nodes path[0..n-2]. */
 void drafter_learn(drafter *d, const int32_t *tokens, const int *path, int n);
+/* The weights follow from it here: whenever there is time, at the latest with the next lesson. */
+void drafter_settle(drafter *d);
 /* What the model thought likely, best first, after `last` with `before` in front of it (or -1). */
 void drafter_saw(drafter *d, int32_t before, int32_t last, const int32_t *ids,
                  const float *logits, int n);
 
+/* What the last build took. */
+typedef struct draft_counts {
+  int nodes;    /* that were added to the tree, and given up again where they did not pay */
+  int look_ups; /* in each of the indexes */
+  double ms;    /* for the nodes, from the first one on */
+} draft_counts;
+draft_counts drafter_get_counts(const drafter *d);
+
 /* The token before the current one, or -1. */
 int32_t drafter_before(const drafter *d);
+
+/* An errand for the last step of a prefill (decode.c); user: an engine_session. Its drafter, if it
+ * has one, begins the session's text. Where there is no memory for that, it is tried again before
+ * the first guess. */
+void engine__tell_drafter(void *user);
+/* What an engine_drafter guesses with; for tests. */
+const drafter *engine__drafter_of(const engine_drafter *d);
 
 #endif

@@ -292,7 +292,7 @@ typedef struct engine_generate_result {
   int steps;           /* forward passes */
   int drafted;         /* guesses that were verified */
   int accepted;        /* of them */
-  double host_ms;      /* of total_ms, outside the steps */
+  double host_ms;      /* of total_ms, between the steps: from the first guesses on, outside them */
   double first_ms;     /* to the first token */
   double total_ms;
 } engine_generate_result;

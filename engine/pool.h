@@ -44,6 +44,7 @@ struct engine_pool {
   size_t max_bytes;
   pool_index workspace, live;
   pool_text *texts; /* [n_texts] owned; the first is unused */
+  uint8_t *sources; /* [n_texts] owned: each text's engine_source now, or ENGINE_SOURCES */
   uint32_t n_texts, texts_capacity;
   uint32_t current; /* the text in focus, or 0 */
   uint32_t unused;  /* the first live text that is gone, the next one in its start; or 0 */
@@ -62,6 +63,13 @@ struct engine_pool {
 void pool__lock(engine_pool *p);
 void pool__unlock(engine_pool *p);
 /* Of a place of one of the indexes; ENGINE_SOURCES where it must not be used. Locked. */
-engine_source pool__source(const engine_pool *p, const pool_index *x, uint32_t place);
+static inline engine_source pool__source(const engine_pool *p, const pool_index *x,
+                                         uint32_t place) {
+  return (engine_source)p->sources[x->text_of_block[place / POOL_BLOCK]];
+}
+/* That the place's source is wanted soon. */
+static inline void pool__expect(const pool_index *x, uint32_t place) {
+  __builtin_prefetch(&x->text_of_block[place / POOL_BLOCK]);
+}
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,18 +19,25 @@ static uint32_t pair_hash(int32_t before, int32_t last) {
 }
 
 int recycle_init(recycle *r, int vocab) {
-  r->vocab = vocab;
+  size_t line = sizeof(recycle_entry), pairs = (size_t)1 << PAIRS_BITS;
+  *r = (recycle){.vocab = vocab};
   /* calloc: pages that are never used are never there. An empty entry's first share is 0. */
-  r->one = calloc((size_t)vocab, sizeof *r->one);
-  r->two = calloc((size_t)1 << PAIRS_BITS, sizeof *r->two);
-  if (r->one != NULL && r->two != NULL) return ENGINE_OK;
-  recycle_free(r);
-  return ENGINE_ENOMEM;
+  r->memory = calloc((size_t)vocab + pairs + 1, line);
+  r->keys = calloc(pairs, sizeof *r->keys);
+  if (r->memory == NULL || r->keys == NULL) {
+    recycle_free(r);
+    return ENGINE_ENOMEM;
+  }
+  char *start = r->memory;
+  start += (line - (uintptr_t)start % line) % line;
+  r->one = (recycle_entry *)(void *)start;
+  r->two = r->one + vocab;
+  return ENGINE_OK;
 }
 
 void recycle_free(recycle *r) {
-  free(r->one);
-  free(r->two);
+  free(r->memory);
+  free(r->keys);
   memset(r, 0, sizeof *r);
 }
 
@@ -76,11 +84,19 @@ void recycle_learn(recycle *r, int32_t before, int32_t last, const int32_t *ids,
   for (int i = 0; i < n; i++) share[i] /= sum;
   mix(&r->one[last], ids, share, n);
   if (before < 0) return;
-  uint32_t key = pair_hash(before, last);
-  recycle_entry *e = &r->two[key >> (32 - PAIRS_BITS)];
-  if (e->key != key) memset(e, 0, sizeof *e);
-  e->key = key;
-  mix(e, ids, share, n);
+  uint32_t key = pair_hash(before, last), at = key >> (32 - PAIRS_BITS);
+  if (r->keys[at] != key) memset(&r->two[at], 0, sizeof r->two[at]);
+  r->keys[at] = key;
+  mix(&r->two[at], ids, share, n);
+}
+
+void recycle_expect(const recycle *r, int32_t before, int32_t last) {
+  if (last < 0 || last >= r->vocab) return;
+  __builtin_prefetch(&r->one[last]);
+  if (before < 0) return;
+  uint32_t at = pair_hash(before, last) >> (32 - PAIRS_BITS);
+  __builtin_prefetch(&r->keys[at]);
+  __builtin_prefetch(&r->two[at]);
 }
 
 const recycle_entry *recycle_after(const recycle *r, int32_t last) {
@@ -91,7 +107,6 @@ const recycle_entry *recycle_after(const recycle *r, int32_t last) {
 
 const recycle_entry *recycle_after_two(const recycle *r, int32_t before, int32_t last) {
   if (before < 0 || last < 0) return NULL;
-  uint32_t key = pair_hash(before, last);
-  const recycle_entry *e = &r->two[key >> (32 - PAIRS_BITS)];
-  return e->key == key ? e : NULL;
+  uint32_t key = pair_hash(before, last), at = key >> (32 - PAIRS_BITS);
+  return r->keys[at] == key ? &r->two[at] : NULL;
 }

@@ -12,14 +12,15 @@
 #define RECYCLE_WIDTH 8
 
 typedef struct recycle_entry {
-  uint32_t key;               /* the two tokens' hash, 0 where empty (by one token: not used) */
   int32_t ids[RECYCLE_WIDTH]; /* likeliest first; -1: no more */
   float share[RECYCLE_WIDTH]; /* of the width's probability */
-} recycle_entry;
+} recycle_entry; /* one cache line: they come from memory one by one */
 
 typedef struct recycle {
-  recycle_entry *one; /* [vocab] owned, by the token */
-  recycle_entry *two; /* [RECYCLE_PAIRS] owned, by a hash of two */
+  recycle_entry *one; /* [vocab] in `memory`, by the token */
+  recycle_entry *two; /* [1 << bits] in `memory`, by a hash of two */
+  uint32_t *keys;     /* [1 << bits] owned: the two tokens' hash, 0 where empty */
+  void *memory;       /* owned */
   int vocab;
 } recycle;
 
@@ -30,6 +31,8 @@ void recycle_free(recycle *r);
  * known). */
 void recycle_learn(recycle *r, int32_t before, int32_t last, const int32_t *ids,
                    const float *logits, int n);
+/* That both are wanted soon. */
+void recycle_expect(const recycle *r, int32_t before, int32_t last);
 /* NULL where there is nothing. */
 const recycle_entry *recycle_after(const recycle *r, int32_t last);
 const recycle_entry *recycle_after_two(const recycle *r, int32_t before, int32_t last);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/draft.h"
 #include "engine/internal.h"
 
 int engine_session_new(engine *e, engine_session **out) {
@@ -62,7 +63,8 @@ int engine__session_compute(engine_session *s, int upto, const atomic_bool *canc
       return ENGINE_ECANCELLED;
     int n = upto - s->n_cached < max ? upto - s->n_cached : max;
     int32_t last = n - 1;
-    bool head = result != NULL && s->n_cached + n == upto;
+    bool end = s->n_cached + n == upto, head = result != NULL && end;
+    forward_errand errand = {.run = end ? engine__tell_drafter : NULL, .user = s};
     for (int i = 0; i < n; i++) s->pos[i] = s->n_cached + i;
     kernels_batch batch = {
         .n = n,
@@ -74,7 +76,7 @@ int engine__session_compute(engine_session *s, int upto, const atomic_bool *canc
         .top_k = 1,
         .want_logits = want_logits,
     };
-    rc = engine__device_step(s->engine, s->cache, &batch, NULL, head ? result : NULL);
+    rc = engine__device_step(s->engine, s->cache, &batch, &errand, head ? result : NULL);
     if (rc != ENGINE_OK) {
       s->n = s->n_cached = 0; /* what the cache holds is not known any more */
       return rc;

@@ -47,6 +47,7 @@ struct kernels_cache {
 struct kernels_backend {
   const char *name;
   int exact_rows; /* 0: as many as max_batch */
+  int (*padded_rows)(int n); /* NULL: n */
   int (*open)(kernels **out, const char *variant, const kernels *model, char *err, size_t errlen);
   void (*close)(kernels *k);
   void (*memory)(kernels *k, size_t *available, size_t *total); /* NULL: host memory */

@@ -132,6 +132,10 @@ int kernels_exact_rows(const kernels *k) {
   return rows > 0 && rows < k->options.max_batch ? rows : k->options.max_batch;
 }
 
+int kernels_padded_rows(const kernels *k, int n) {
+  return k && k->backend->padded_rows ? k->backend->padded_rows(n) : n;
+}
+
 void kernels_memory(kernels *k, size_t *available, size_t *total) {
   *available = *total = 0;
   if (k && k->backend->memory) k->backend->memory(k, available, total);

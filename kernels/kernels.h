@@ -110,6 +110,8 @@ const char *kernels_description(const kernels *k);
 int kernels_max_batch(const kernels *k);
 /* The rows of the largest batch that the exactness contract holds for. */
 int kernels_exact_rows(const kernels *k);
+/* How many rows a step of n is made to: one of that many takes about as long. n or more. */
+int kernels_padded_rows(const kernels *k, int n);
 
 /* Bytes of device memory that may still be taken (the limit of the options counted in), and of
  * the whole device. Both 0 where the backend computes in host memory. */

@@ -1,4 +1,4 @@
-/* cli_bench_lookahead.c - `fimd bench lookahead --workspace DIR`: how many tokens a step brings,
+/* cli_bench_lookahead.c - `fimd bench lookahead DIR...`: how many tokens a step brings,
  * and how much faster that is than plain greedy decoding, on holes in real files.
  *
  * A hole is cut out of a file of the workspace: the rest of a line, or several lines. The prompt is
@@ -412,19 +412,15 @@ static bool prepare(bench *b) {
   return b->n_files > 0;
 }
 
-int cli_bench_lookahead(const cli_options *o) {
-  if (o->n_args != 1 || o->workspace == NULL) {
-    fprintf(stderr, "fimd: usage: fimd bench lookahead --workspace DIR [--holes N] [--own]\n");
-    return 2;
-  }
+/* One folder's figures. */
+static int bench_folder(const cli_options *o, engine *e, const char *folder) {
   cli_options with = *o;
-  char *root = realpath(o->workspace, NULL);
-  if (root != NULL) with.workspace = root;
+  char *root = realpath(folder, NULL);
+  with.workspace = root != NULL ? root : folder;
   if (with.holes == 0) with.holes = HOLES;
-  bench b = {.o = &with, .seed = o->completion.seed + 1};
-  b.e = cli_engine_open(&with);
+  bench b = {.o = &with, .e = e, .seed = o->completion.seed + 1};
   int rc = 1;
-  if (b.e != NULL && prepare(&b)) {
+  if (prepare(&b)) {
     if (!measure(&b)) {
       fprintf(stderr, "fimd: a request failed\n");
     } else {
@@ -443,6 +439,22 @@ int cli_bench_lookahead(const cli_options *o) {
   free(root);
   engine_session_delete(b.s);
   completion_delete(b.c);
-  engine_close(b.e);
+  return rc;
+}
+
+int cli_bench_lookahead(const cli_options *o) {
+  if (o->n_args < 1 || (o->workspace == NULL && o->n_args < 2)) {
+    fprintf(stderr, "fimd: usage: fimd bench lookahead --workspace DIR [DIR...] [--holes N] [--own]\n");
+    return 2;
+  }
+  engine *e = cli_engine_open(o);
+  int rc = e == NULL;
+  if (e != NULL && o->workspace != NULL) rc = bench_folder(o, e, o->workspace);
+  for (int i = 1; e != NULL && i < o->n_args; i++) {
+    if (!o->json && (i > 1 || o->workspace != NULL)) putchar('\n');
+    if (bench_folder(o, e, o->args[i]) != 0) rc = 1;
+    fflush(stdout);
+  }
+  engine_close(e);
   return rc;
 }

@@ -42,7 +42,7 @@ static const char help_text[] =
     "                                f32 f16 bf16 q8_0 q4_0 q4_k q6_k (also for generate)\n"
     "    --random-tokenizer DIR      the folder of a tokenizer.json for them (bench lookahead)\n"
     "    --quick, --json             fewer runs of each; the table as JSON\n"
-    "  fimd bench lookahead --workspace DIR\n"
+    "  fimd bench lookahead --workspace DIR [DIR...]\n"
     "                                tokens a step and speed-up of every way to guess ahead, on\n"
     "                                holes in the folder's files, with the hole's text replayed\n"
     "    --own                       with the model's own text instead\n"

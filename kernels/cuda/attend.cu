@@ -146,8 +146,8 @@ __device__ __forceinline__ void weights_of_head(const cuda_attend &a, const atte
   }
 }
 
-/* attend_one's end: what attend_fold does, with one block for all heads. The weights are made once, by
- * a warp for a head, while the first parts are on their way. */
+/* attend_one's end: what attend_fold does, with one block for all heads. The weights are made once,
+ * by a warp for a head, while the first parts are on their way. */
 template <int D>
 __device__ __forceinline__ void fold_one(const cuda_attend &a, const attend_plan &p,
                                          attend_heads h, int tiles, float4 *tile, float2 *group) {
@@ -451,8 +451,8 @@ __device__ __forceinline__ void fold_weights(const fold_parts &f, int base, floa
   carry.before = __shfl_sync(all_lanes, before, 31);
 }
 
-/* Block (head, token); a thread has a dim. The first warp makes the weights while all wait for their
- * parts. */
+/* Block (head, token); a thread has a dim. The first warp makes the weights while all wait for
+ * their parts. */
 template <int D> __global__ void __launch_bounds__(D) attend_fold(cuda_attend a, attend_plan p) {
   __shared__ float4 weight[FOLD];
   __shared__ float2 whole[FOLD];

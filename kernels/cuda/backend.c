@@ -255,6 +255,7 @@ static int cuda_open(kernels **out, const char *variant, const kernels *model, c
 const kernels_backend kernels__cuda = {
     .name = "cuda",
     .exact_rows = CUDA_EXACT,
+    .padded_rows = cuda__padded_rows,
     .cache_element_bytes = 2,
     .open = cuda_open,
     .close = cuda_close,

@@ -241,7 +241,7 @@ typedef struct cuda_output {
 
 enum { CUDA_TOP_CHUNKS = 64 };
 /* The top k of each row of logits[n_out, vocab] to *output (as the device sees it).
- * candidates: scratch of n_out * CUDA_TOP_CHUNKS * KERNELS_TOP_K_MAX pairs of 8 bytes; finished:
+ * candidates: scratch of n_out * CUDA_TOP_CHUNKS * KERNELS_TOP_K_MAX numbers of 8 bytes; finished:
  * one counter, 0 before and after. */
 cudaError_t cuda__top_k(const cuda_device *d, const cuda_step *step, int n_out, int vocab, int k,
                         const float *logits, void *candidates, uint32_t *finished,

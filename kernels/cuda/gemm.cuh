@@ -4,8 +4,8 @@
  * the columns are 8 slices of whole units; within a slice one chain of mma.m16n8k16 in ascending
  * order, from zero; the slices' sums are added in f32, ascending. What differs is who does it.
  *
- * gemm__narrow, up to 64 tokens: a block's first 8 warps are the 8 slices of a tile, which stream it
- * straight into registers, several units ahead, and go on to the block's next tile without a stop.
+ * gemm__narrow, up to 64 tokens: a block's first 8 warps are the 8 slices of a tile, which stream
+ * it straight into registers, several units ahead, and go on to its next tile without a stop.
  * More warps, one for each 8 tokens, take the sums from shared memory, add them up and finish; what
  * they need for that they have asked for before. Blocks: one per multiprocessor. Activations come
  * from the caches, or are kept in shared memory where they fit and are used again.
@@ -169,7 +169,7 @@ __global__ void __maxnreg__(gemm_block<NG>::REGISTERS)
   device__wait();
   device__trigger();
   if (group * 8 >= n) return;
-  /* A lane whose token does not exist reads the last one's: fewer bytes, and its sums go nowhere. */
+  /* A lane whose token does not exist reads the last one's: its sums go nowhere. */
   int at[NG];
 #pragma unroll
   for (int j = 0; j < NG; j++) {

@@ -234,109 +234,160 @@ cudaError_t cuda__gather(const cuda_device *d, const cuda_step *step, const int3
 
 /* ---- the top of the logits ------------------------------------------------------------------- */
 
-struct top_pair {
-  float value;
-  int id;
+/* A logit and its token as one number: larger is better, and of equals the smaller token. Nothing
+ * is 0, below every logit. -0 is 0, and what is no number is -inf. */
+typedef unsigned long long top_key;
+
+__device__ __forceinline__ uint32_t top__ordered(float v) {
+  uint32_t bits = __float_as_uint(v == v ? __fadd_rn(v, 0.f) : -INFINITY);
+  return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+__device__ __forceinline__ top_key top__key(uint32_t ordered, int id) {
+  return (top_key)ordered << 32 | (uint32_t)~id;
+}
+__device__ __forceinline__ float top__value(top_key key) {
+  uint32_t ordered = (uint32_t)(key >> 32);
+  return __uint_as_float(ordered >> 31 ? ordered & 0x7fffffffu : ~ordered);
+}
+
+/* In a warp. */
+__device__ __forceinline__ uint32_t top__most(uint32_t x) {
+  return __reduce_max_sync(0xffffffffu, x);
+}
+
+/* k times the best of what a warp holds is left. put(i, key) is called by lane 0. */
+template <int HELD, class PUT>
+__device__ __forceinline__ void top__take(top_key (&held)[HELD], int k, PUT put) {
+  for (int i = 0; i < k; i++) {
+    top_key best = held[0];
+#pragma unroll
+    for (int j = 1; j < HELD; j++)
+      if (held[j] > best) best = held[j];
+    uint32_t high = top__most((uint32_t)(best >> 32));
+    uint32_t low = top__most(high == (uint32_t)(best >> 32) ? (uint32_t)best : 0);
+    best = (top_key)high << 32 | low;
+    if ((threadIdx.x & 31) == 0) put(i, best);
+#pragma unroll
+    for (int j = 0; j < HELD; j++)
+      if (held[j] == best) held[j] = 0;
+  }
+}
+
+enum {
+  TOP_HELD = 10, /* logits of a thread at a time: with 64 chunks, 163,840 of a row */
+  TOP_WARPS = ROW_THREADS / 32,
+  TOP_LIST = 64, /* of a warp's logits, that may be among the best */
 };
 
-__device__ __forceinline__ bool top__better(float value, int id, float than, int than_id) {
-  return value > than || (value == than && id < than_id);
-}
-
-/* The best of the block's pairs, in every thread. room: one pair a warp. */
-__device__ top_pair top__block_best(top_pair best, top_pair *room) {
+/* A warp's logits that may be among its best k, to list[TOP_LIST]; how many. The k-th best of its
+ * lanes' own best is a bound: what is below has k before it. */
+__device__ __forceinline__ int top__list(const uint32_t (&ordered)[TOP_HELD], int first, int k,
+                                         top_key *list) {
+  const int lane = threadIdx.x & 31;
+  uint32_t own = 0, bound = 0;
 #pragma unroll
-  for (int bit = 16; bit > 0; bit >>= 1) {
-    float value = __shfl_xor_sync(0xffffffffu, best.value, bit);
-    int id = __shfl_xor_sync(0xffffffffu, best.id, bit);
-    if (top__better(value, id, best.value, best.id)) best.value = value, best.id = id;
-  }
-  __syncthreads(); /* room was read */
-  if ((threadIdx.x & 31) == 0) room[threadIdx.x >> 5] = best;
-  __syncthreads();
-  for (int i = 0; i < ROW_THREADS / 32; i++)
-    if (top__better(room[i].value, room[i].id, best.value, best.id)) best = room[i];
-  return best;
-}
-
-enum { TOP_HELD = 16 }; /* pairs a thread holds */
-
-/* k times the best of what is left. put(i, pair) is called by thread 0. */
-template <class PUT>
-__device__ __forceinline__ void top__take(top_pair held[TOP_HELD], int k, top_pair *room, PUT put) {
+  for (int j = 0; j < TOP_HELD; j++) own = max(own, ordered[j]);
   for (int i = 0; i < k; i++) {
-    top_pair best = {-INFINITY, INT32_MAX};
-#pragma unroll
-    for (int j = 0; j < TOP_HELD; j++)
-      if (top__better(held[j].value, held[j].id, best.value, best.id)) best = held[j];
-    best = top__block_best(best, room);
-    if (threadIdx.x == 0) put(i, best);
-#pragma unroll
-    for (int j = 0; j < TOP_HELD; j++)
-      if (held[j].id == best.id) held[j].id = INT32_MAX, held[j].value = -INFINITY;
+    bound = top__most(own);
+    if (__ffs(__ballot_sync(0xffffffffu, own == bound)) == lane + 1) own = 0;
   }
+  int n = 0;
+#pragma unroll
+  for (int j = 0; j < TOP_HELD; j++) {
+    bool in = ordered[j] > 0 && ordered[j] >= bound;
+    uint32_t all = __ballot_sync(0xffffffffu, in);
+    int at = n + __popc(all & ((1u << lane) - 1));
+    if (in && at < TOP_LIST) list[at] = top__key(ordered[j], first + j * ROW_THREADS);
+    n += __popc(all);
+  }
+  if (n <= TOP_LIST) return n;
+  top_key held[TOP_HELD]; /* many are equal */
+#pragma unroll
+  for (int j = 0; j < TOP_HELD; j++)
+    held[j] = ordered[j] > 0 ? top__key(ordered[j], first + j * ROW_THREADS) : 0;
+  __syncwarp();
+  top__take(held, k, [&](int i, top_key key) { list[i] = key; });
+  return k;
 }
 
-/* grid (chunks, n_out). A chunk of more than ROW_THREADS * TOP_HELD logits is taken in pieces: a
- * thread first keeps the best TOP_HELD of its own, which hold all that can be among the best k. */
+/* grid (chunks, n_out). */
 __global__ void __launch_bounds__(ROW_THREADS)
     top__chunks_kernel(const cuda_step *step, const float *logits, int vocab, int k,
-                       top_pair *candidates) {
-  __shared__ top_pair room[ROW_THREADS / 32];
+                       top_key *candidates) {
+  __shared__ top_key list[TOP_WARPS][TOP_LIST], best[KERNELS_TOP_K_MAX];
+  __shared__ int count[TOP_WARPS];
+  const int row = blockIdx.y, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   device__wait();
   device__trigger();
-  int row = blockIdx.y;
   if (row >= step->n_out) return;
-  int chunk = (vocab + CUDA_TOP_CHUNKS - 1) / CUDA_TOP_CHUNKS, from = blockIdx.x * chunk;
-  int end = from + chunk < vocab ? from + chunk : vocab;
+  const int chunk = (vocab + CUDA_TOP_CHUNKS - 1) / CUDA_TOP_CHUNKS, from = blockIdx.x * chunk;
+  const int end = min(from + chunk, vocab);
   const float *x = logits + (size_t)row * vocab;
-  top_pair held[TOP_HELD];
+  if (threadIdx.x < k) best[threadIdx.x] = 0;
+  for (int at = from; at < end || at == from; at += ROW_THREADS * TOP_HELD) {
+    uint32_t ordered[TOP_HELD];
+    const int first = at + threadIdx.x;
 #pragma unroll
-  for (int j = 0; j < TOP_HELD; j++) {
-    int id = from + j * ROW_THREADS + threadIdx.x;
-    bool real = id < end;
-    float v = real ? x[id] : -INFINITY;
-    held[j].value = v == v ? v : -INFINITY;
-    held[j].id = real ? id : INT32_MAX;
+    for (int j = 0; j < TOP_HELD; j++) {
+      int id = first + j * ROW_THREADS;
+      ordered[j] = id < end ? top__ordered(x[id]) : 0;
+    }
+    int n = top__list(ordered, first, k, list[warp]);
+    if (lane == 0) count[warp] = n;
+    __syncthreads();
+    if (warp == 0) {
+      top_key held[2 * TOP_WARPS + 1];
+#pragma unroll
+      for (int j = 0; j < 2 * TOP_WARPS; j++) {
+        int i = j % 2 * 32 + lane;
+        held[j] = i < count[j / 2] ? list[j / 2][i] : 0;
+      }
+      held[2 * TOP_WARPS] = lane < k ? best[lane] : 0;
+      __syncwarp();
+      top__take(held, k, [&](int i, top_key key) { best[i] = key; });
+    }
+    __syncthreads();
   }
-  for (int id = from + TOP_HELD * ROW_THREADS + threadIdx.x; id < end; id += ROW_THREADS) {
-    float v = x[id] == x[id] ? x[id] : -INFINITY, least = held[0].value;
-    int worst = 0, least_id = held[0].id;
-#pragma unroll
-    for (int j = 1; j < TOP_HELD; j++)
-      if (top__better(least, least_id, held[j].value, held[j].id))
-        worst = j, least = held[j].value, least_id = held[j].id;
-    bool in = top__better(v, id, least, least_id);
-#pragma unroll
-    for (int j = 0; j < TOP_HELD; j++)
-      if (in && j == worst) held[j].value = v, held[j].id = id;
-  }
-  top_pair *to = candidates + ((size_t)row * CUDA_TOP_CHUNKS + blockIdx.x) * KERNELS_TOP_K_MAX;
-  top__take(held, k, room, [&](int i, top_pair p) { to[i] = p; });
+  top_key *to = candidates + ((size_t)row * CUDA_TOP_CHUNKS + blockIdx.x) * KERNELS_TOP_K_MAX;
+  if (threadIdx.x < k) to[threadIdx.x] = best[threadIdx.x];
 }
 
+enum {
+  TOP_ROW_WARPS = 4,
+  TOP_ROW_HELD = CUDA_TOP_CHUNKS * KERNELS_TOP_K_MAX / (TOP_ROW_WARPS * 32),
+};
+
 /* grid n_out. The last block to finish tells the host. */
-__global__ void __launch_bounds__(ROW_THREADS)
-    top__rows_kernel(const cuda_step *step, int k, const top_pair *candidates, uint32_t *finished,
+__global__ void __launch_bounds__(TOP_ROW_WARPS * 32)
+    top__rows_kernel(const cuda_step *step, int k, const top_key *candidates, uint32_t *finished,
                      const uint32_t *number, cuda_output *output) {
-  __shared__ top_pair room[ROW_THREADS / 32];
+  __shared__ top_key best[TOP_ROW_WARPS][KERNELS_TOP_K_MAX];
+  const int row = blockIdx.x, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   device__wait();
   device__trigger();
-  int row = blockIdx.x, rows = step->n_out;
+  const int rows = step->n_out;
   if (row >= rows) return;
-  top_pair held[TOP_HELD];
-  const top_pair *from = candidates + (size_t)row * CUDA_TOP_CHUNKS * KERNELS_TOP_K_MAX;
+  const top_key *from = candidates + (size_t)row * CUDA_TOP_CHUNKS * KERNELS_TOP_K_MAX;
+  top_key held[TOP_ROW_HELD];
 #pragma unroll
-  for (int j = 0; j < TOP_HELD; j++) {
-    int i = j * ROW_THREADS + threadIdx.x, chunk = i / k;
-    held[j] = {-INFINITY, INT32_MAX};
-    if (chunk < CUDA_TOP_CHUNKS) held[j] = from[chunk * KERNELS_TOP_K_MAX + i % k];
+  for (int j = 0; j < TOP_ROW_HELD; j++) {
+    int i = j * (TOP_ROW_WARPS * 32) + threadIdx.x, chunk = i / k;
+    held[j] = chunk < CUDA_TOP_CHUNKS ? from[chunk * KERNELS_TOP_K_MAX + i % k] : 0;
   }
-  top__take(held, k, room, [&](int i, top_pair p) {
-    output->ids[row * k + i] = p.id;
-    output->logits[row * k + i] = p.value;
+  top__take(held, k, [&](int i, top_key key) { best[warp][i] = key; });
+  __syncthreads();
+  if (warp != 0) return;
+  top_key few[TOP_ROW_WARPS * KERNELS_TOP_K_MAX / 32];
+#pragma unroll
+  for (int j = 0; j < TOP_ROW_WARPS * KERNELS_TOP_K_MAX / 32; j++) {
+    int i = j * 32 + lane;
+    few[j] = i % KERNELS_TOP_K_MAX < k ? best[i / KERNELS_TOP_K_MAX][i % KERNELS_TOP_K_MAX] : 0;
+  }
+  top__take(few, k, [&](int i, top_key key) {
+    output->ids[row * k + i] = (int)~(uint32_t)key;
+    output->logits[row * k + i] = top__value(key);
   });
-  if (threadIdx.x != 0) return;
+  if (lane != 0) return;
   __threadfence_system();
   if (atomicAdd(finished, 1) + 1 != (uint32_t)rows) return;
   *finished = 0;
@@ -347,14 +398,12 @@ __global__ void __launch_bounds__(ROW_THREADS)
 cudaError_t cuda__top_k(const cuda_device *d, const cuda_step *step, int n_out, int vocab, int k,
                         const float *logits, void *candidates, uint32_t *finished,
                         const uint32_t *number, cuda_output *output) {
-  top_pair *pairs = (top_pair *)candidates;
+  top_key *keys = (top_key *)candidates;
   launch_config chunks(d, dim3(CUDA_TOP_CHUNKS, n_out), ROW_THREADS);
-  cudaError_t rc = chunks.launch(top__chunks_kernel, step, logits, vocab, k,
-                                      pairs);
+  cudaError_t rc = chunks.launch(top__chunks_kernel, step, logits, vocab, k, keys);
   if (rc != cudaSuccess) return rc;
-  launch_config rows(d, dim3(n_out), ROW_THREADS);
-  return rows.launch(top__rows_kernel, step, k, (const top_pair *)pairs,
-                            finished, number, output);
+  launch_config rows(d, dim3(n_out), TOP_ROW_WARPS * 32);
+  return rows.launch(top__rows_kernel, step, k, (const top_key *)keys, finished, number, output);
 }
 
 /* ---- the cache ------------------------------------------------------------------------------ */

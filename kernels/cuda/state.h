@@ -126,6 +126,7 @@ void cuda__cache_free(kernels *k, kernels_cache *cache);
 int cuda__cache_move_slots(kernels *k, kernels_cache *cache, const int32_t *from, int n, int to);
 
 /* step.c */
+int cuda__padded_rows(int n);
 int cuda__begin(kernels *k);
 int cuda__op_embed(kernels *k, const kernels_weight *table, kernels_buffer *x,
                    const kernels_buffer *next);

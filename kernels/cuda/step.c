@@ -1,10 +1,11 @@
 /* step.c - one forward pass: the host's numbers, the launches of the ops, recording and replay.
  *
  * A step of at most CUDA_EXACT tokens that the caller has given a plan is launched as it comes the
- * first time (while it takes memory, too, which must not be recorded), recorded into a graph the
- * second time, and replayed from then on: one launch a step. All that changes between replays (tokens, positions, lengths, the tree) the kernels read
- * from memory; grids are made for the padded sizes that are part of the graph's key. The answer
- * is written to host memory by the last kernel, so the host only looks. */
+ * first time (when it takes memory, too, which must not be recorded), recorded into a graph the
+ * second time, and replayed from then on: one launch a step. All that changes between replays
+ * (tokens, positions, lengths, the tree) the kernels read from memory; grids are made for the
+ * padded sizes that are part of the graph's key. The answer is written to host memory by the last
+ * kernel, so the host only looks. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,7 +13,6 @@
 #include "kernels/cuda/state.h"
 
 enum { KV_LEAST = 1024, SPINS = 2000 };
-
 
 static int fail(cuda_backend *c, cudaError_t e) {
   if (e != cudaSuccess && c->error == cudaSuccess) c->error = e;
@@ -42,7 +42,7 @@ static int layout_of(const cuda_backend *c, int n, int cols) {
 }
 
 /* The rows that grids are made for: one, or whole groups. */
-static int padded(int n, int groups) { return n == 1 || n > CUDA_EXACT ? n : groups * 8; }
+int cuda__padded_rows(int n) { return n <= 1 || n > CUDA_EXACT ? n : groups_of(n) * 8; }
 
 static void put_tree(cuda_step *s, const kernels_batch *b) {
   int words = (b->n + 63) / 64;
@@ -152,8 +152,8 @@ int cuda__begin(kernels *k) {
   c->layout = layout_of(c, b->n, k->shape.hidden);
   c->out_groups = b->n_out > 0 ? groups_of(b->n_out) : 0;
   c->out_all = b->n_out == b->n && b->n <= CUDA_EXACT; /* ascending, so all in order */
-  c->rows = padded(b->n, c->groups);
-  c->out_rows = padded(b->n_out, c->out_groups);
+  c->rows = cuda__padded_rows(b->n);
+  c->out_rows = cuda__padded_rows(b->n_out);
   c->kv_most = kv_most(k, b->kv_len + c->rows);
   put_input(c, b);
   if (b->plan == 0 || b->n > CUDA_EXACT) return KERNELS_OK;

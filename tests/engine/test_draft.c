@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/draft_internal.h"
 #include "engine/internal.h"
 
 #define CONTEXT 256
@@ -285,6 +286,58 @@ static void test_replay(void **state) {
   engine_tokens_free(&text);
 }
 
+static void assert_text(const engine_drafter *d, const engine_session *s) {
+  const drafter *of = engine__drafter_of(d);
+  assert_int_equal(of->n_text, s->n);
+  assert_memory_equal(of->text, s->tokens, (size_t)s->n * sizeof *s->tokens);
+}
+
+/* The drafter hears of the text while the prompt is computed: the session's own in a sync, the
+ * caller's where the device went in between; and tokens are the same whoever heard what. */
+static void test_told(void **state) {
+  engine *e = *state;
+  engine_session *s;
+  engine_drafter *mine;
+  engine_tokens prompt = ids_of(e, texts[0]), other = ids_of(e, texts[2]), plain = {0};
+  engine_generate_params p = {.max_tokens = 6, .ignore_stop = true};
+  run(e, &other, &p, &plain);
+  p.draft = draft_of("all");
+  p.draft.all_of_them = true;
+  assert_int_equal(engine_session_new(e, &s), ENGINE_OK);
+  assert_int_equal(engine_drafter_new(&mine, e), ENGINE_OK);
+  const engine_tokens *const rounds[] = {&prompt, &other, &prompt, &other};
+  for (int i = 0; i < 4; i++) {
+    sink k = {0};
+    assert_int_equal(engine_session_sync(s, rounds[i]->ids, rounds[i]->n, NULL, NULL), ENGINE_OK);
+    if (i == 0) assert_null(s->drafter);
+    else assert_text(s->drafter, s);
+    const engine_drafter *own = s->drafter;
+    if (i == 2) { /* all is computed in generate, and nothing is left to do after it */
+      atomic_bool cancel;
+      p.drafter = mine;
+      p.max_tokens = 0;
+      s->n_cached = 0;
+      atomic_init(&cancel, true);
+      assert_int_equal(engine_session_generate(s, &p, &cancel, NULL, NULL, NULL), ENGINE_OK);
+      assert_int_equal(engine__drafter_of(mine)->n_text, 0); /* cancelled before */
+      assert_int_equal(engine_session_generate(s, &p, NULL, NULL, NULL, NULL), ENGINE_OK);
+      assert_text(mine, s);
+      assert_ptr_equal(s->drafter, own);
+      p.max_tokens = 6;
+    }
+    if (i == 3) s->n_cached = 0;
+    generate(s, &p, &k);
+    assert_text(i < 2 ? s->drafter : mine, s);
+    if (i % 2 == 1) assert_tokens(&k.tokens, &plain, "told");
+    engine_tokens_free(&k.tokens);
+  }
+  engine_drafter_delete(mine);
+  engine_session_delete(s);
+  engine_tokens_free(&prompt);
+  engine_tokens_free(&other);
+  engine_tokens_free(&plain);
+}
+
 /* A device that fails in the middle of guessing: an error, and then all is as before. */
 static void test_failure(void **state) {
   engine *e = *state;
@@ -446,6 +499,84 @@ static void test_cost(void **state) {
   engine_tokens_free(&prompt);
 }
 
+/* ---- trees -------------------------------------------------------------------------------- */
+
+static void assert_trees(const draft_tree *a, const draft_tree *b) {
+  assert_int_equal(a->n, b->n);
+  for (int i = 0; i < a->n; i++) {
+    assert_int_equal(a->ids[i], b->ids[i]);
+    assert_int_equal(a->parent[i], b->parent[i]);
+    assert_int_equal(a->depth[i], b->depth[i]);
+    assert_true(a->chance[i] == b->chance[i]);
+    assert_true(a->parent[i] >= DRAFT_ROOT && a->parent[i] < i);
+    assert_true(i == 0 || a->chance[i] <= a->chance[i - 1]);
+    for (int k = 0; k < i; k++) assert_true(a->parent[k] != a->parent[i] || a->ids[k] != a->ids[i]);
+  }
+}
+
+/* Leads a drafter through the answer. Each step's tree is added to trees[n]. */
+static int follow(drafter *d, const engine_tokens *answer, draft_terms terms, bool rehearses,
+                  draft_tree *trees) {
+  int n = 0, path[DRAFT_NODES_MAX + 1];
+  const float logits[RECYCLE_WIDTH] = {5, 4, 3, 2, 1, 0, -1, -2};
+  for (int at = 0; at < answer->n; n++) {
+    const draft_tree *t = &trees[n];
+    int came = 1, node = DRAFT_ROOT;
+    terms.depth = answer->n - at;
+    drafter_build(d, &terms, &trees[n]);
+    if (rehearses) drafter_rehearse(d);
+    drafter_settle(d);
+    drafter_saw(d, drafter_before(d), answer->ids[at], answer->ids, logits, RECYCLE_WIDTH);
+    for (int i = 0; i < t->n && at + came < answer->n; i++)
+      if (t->parent[i] == node && t->ids[i] == answer->ids[at + came - 1])
+        path[came++ - 1] = node = i;
+    drafter_learn(d, answer->ids + at, path, came);
+    assert_int_equal(drafter_push(d, answer->ids + at, came), ENGINE_OK);
+    at += came;
+  }
+  return n;
+}
+
+/* The same input gives the same trees: whatever is rehearsed, whatever text was indexed before, and
+ * whether a node's cost makes the tree smaller or only shows that the likeliest ones come first. */
+static void test_trees(void **state) {
+  engine *e = *state;
+  static draft_tree a[200], b[200];
+  float cost[65];
+  engine_tokens answer = ids_of(e, "a = i + 1\nfor x in range(3):\n    a = x + 1\n    b = x + 2\n"
+                                   "for i in range(10):\n    return a > b ? a : b;\n");
+  for (int i = 0; i <= 64; i++) cost[i] = 1 + 0.02f * (float)i;
+  for (size_t i = 0; i < N_TEXTS; i++)
+    for (int priced = 0; priced < 2; priced++) {
+      engine_tokens prompt = ids_of(e, texts[i]), other = ids_of(e, texts[(i + 1) % N_TEXTS]);
+      engine_pool *p = make_pool(e, &prompt, &answer);
+      drafter *d[2];
+      int n[2];
+      draft_terms terms = {.sources = DRAFT_BIT(ENGINE_SOURCE_WINDOW) - 1, .pool = p, .most = 64,
+                           .floor = 0.001f, .cost = priced ? cost : NULL};
+      for (int k = 0; k < 2; k++) {
+        assert_int_equal(drafter_new(&d[k], e), ENGINE_OK);
+        if (k == 1) assert_int_equal(drafter_begin(d[k], other.ids, other.n), ENGINE_OK);
+        if (k == 1) assert_int_equal(drafter_begin(d[k], prompt.ids, prompt.n / 2), ENGINE_OK);
+        for (int again = 0; again <= k; again++) /* nothing is left to do */
+          assert_int_equal(drafter_begin(d[k], prompt.ids, prompt.n), ENGINE_OK);
+        assert_int_equal(d[k]->session.n, 1 + prompt.n);
+        n[k] = follow(d[k], &answer, terms, k == 1, k == 0 ? a : b);
+        draft_counts counts = drafter_get_counts(d[k]);
+        assert_true(counts.nodes >= 0 && counts.nodes <= 64 && counts.look_ups >= 1);
+        assert_true(counts.ms >= 0);
+        drafter_delete(d[k]);
+      }
+      assert_int_equal(n[0], n[1]);
+      assert_true(n[0] < answer.n);
+      for (int k = 0; k < n[0]; k++) assert_trees(&a[k], &b[k]);
+      engine_pool_delete(p);
+      engine_tokens_free(&prompt);
+      engine_tokens_free(&other);
+    }
+  engine_tokens_free(&answer);
+}
+
 /* ---- words -------------------------------------------------------------------------------- */
 
 static void test_parse(void **state) {
@@ -474,9 +605,10 @@ int main(void) {
       cmocka_unit_test(test_greedy),      cmocka_unit_test(test_sessions_go_on),
       cmocka_unit_test(test_limits),      cmocka_unit_test(test_caller_stops),
       cmocka_unit_test(test_replay),      cmocka_unit_test(test_failure),
+      cmocka_unit_test(test_told),
       cmocka_unit_test(test_draws),       cmocka_unit_test(test_distribution),
       cmocka_unit_test(test_parse),
-      cmocka_unit_test(test_cost),
+      cmocka_unit_test(test_cost),         cmocka_unit_test(test_trees),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -70,7 +70,7 @@ static int scan(const twin *t, const int32_t *context, int len, int least, ngram
 }
 
 /* Looks up what ends at some place of the text, now and then with a token changed. */
-static void twin_look_up(const twin *t, uint64_t *rng, int alphabet) {
+static void twin_look_up(twin *t, uint64_t *rng, int alphabet) {
   static ngrams_match found[TEXT_MAX], expected[TEXT_MAX];
   int32_t context[30];
   int len = 1 + below(rng, 30);
@@ -102,7 +102,7 @@ static void twin_look_up(const twin *t, uint64_t *rng, int alphabet) {
   assert_int_equal(t->x.tokens[run], NGRAMS_BORDER);
 }
 
-static void twin_check(const twin *t, uint64_t *rng, int alphabet, int times) {
+static void twin_check(twin *t, uint64_t *rng, int alphabet, int times) {
   assert_int_equal(t->x.n, t->n);
   assert_true(t->n < t->x.capacity && t->x.tokens[t->n] == NGRAMS_BORDER);
   assert_memory_equal(t->x.tokens, t->text, t->n * sizeof *t->text);
@@ -115,6 +115,7 @@ static void twin_grow(twin *t, uint64_t *rng, int alphabet, uint32_t more) {
   assert_int_equal(ngrams_prepare(&t->x, more, &growth), ENGINE_OK);
   twin_check(t, rng, alphabet, 3);
   assert_int_equal(ngrams_commit(&t->x, &growth), ENGINE_OK);
+  ngrams_drop(&growth);
   assert_true(t->x.capacity - t->x.n > more);
   twin_check(t, rng, alphabet, 6);
 }
@@ -155,12 +156,58 @@ static void test_places(void **state) {
     ngrams_clear(&t->x);
     t->n = 1;
     twin_check(t, &rng, alphabet, 2);
+    assert_int_equal(ngrams_reserve(&t->x, 500), ENGINE_OK);
     for (int i = 0; i < 500; i++) twin_push(t, below(&rng, alphabet), false);
     twin_check(t, &rng, alphabet, 10);
     ngrams_truncate(&t->x, 0); /* the first border stays */
     t->n = 1;
     twin_check(t, &rng, alphabet, 2);
     twin_delete(t);
+  }
+}
+
+/* Many look-ups at once, in two indexes, are as each by itself; also while much of what their lists
+ * hold is gone, and several of them clear the same list. */
+static void test_together(void **state) {
+  (void)state;
+  enum { MOST = 30, FOUND = 24 };
+  static ngrams_match found[MOST][FOUND], alone[FOUND];
+  uint64_t rng = 3;
+  for (int round = 0; round < 40; round++) {
+    int shape = round % N_LEVELS, alphabet = 2 + below(&rng, 9);
+    twin *t[2] = {twin_new(levels[shape], n_of_levels[shape]), twin_new(levels[0], n_of_levels[0])};
+    for (int k = 0; k < 2; k++) {
+      assert_int_equal(ngrams_reserve(&t[k]->x, 3000), ENGINE_OK);
+      for (int i = 0; i < 3000; i++)
+        twin_push(t[k], below(&rng, 60) == 0 ? NGRAMS_BORDER : below(&rng, alphabet), false);
+      for (int i = 0; i < 20; i++) {
+        uint32_t from = 1 + (uint32_t)below(&rng, 2900);
+        ngrams_erase(&t[k]->x, from, 40);
+        for (uint32_t m = from; m < from + 40; m++) t[k]->text[m] = NGRAMS_BORDER;
+      }
+    }
+    ngrams_search s[MOST];
+    int n = 1 + below(&rng, MOST), least = 1 + below(&rng, 3);
+    for (int i = 0; i < n; i++) {
+      twin *of = t[below(&rng, 2)];
+      int len = 1 + below(&rng, 24);
+      s[i] = (ngrams_search){.x = &of->x, .context = of->text + 1 + below(&rng, 2900), .len = len,
+                             .hops = 1 + below(&rng, 30), .max = below(&rng, FOUND + 1),
+                             .out = found[i]};
+    }
+    ngrams_find_all(s, n, least);
+    for (int i = 0; i < n; i++) {
+      int count = ngrams_find(s[i].x, s[i].context, s[i].len, least, s[i].hops, alone, s[i].max);
+      assert_int_equal(count, s[i].n);
+      for (int k = 0; k < count; k++) {
+        assert_int_equal(alone[k].place, found[i][k].place);
+        assert_int_equal(alone[k].length, found[i][k].length);
+      }
+    }
+    for (int k = 0; k < 2; k++) {
+      twin_check(t[k], &rng, alphabet, 20);
+      twin_delete(t[k]);
+    }
   }
 }
 
@@ -173,6 +220,7 @@ static void test_places_limits(void **state) {
   assert_int_equal(ngrams_prepare(&t->x, NGRAMS_PLACES_MAX, &growth), ENGINE_ENOMEM);
   assert_int_equal(ngrams_reserve(&t->x, UINT32_MAX), ENGINE_ENOMEM);
   assert_int_equal(ngrams_bytes(&t->x), bytes);
+  assert_int_equal(ngrams_reserve(&t->x, 100), ENGINE_OK);
   for (int i = 0; i < 100; i++) twin_push(t, below(&rng, 3), false);
   twin_check(t, &rng, 3, 20);
   ngrams_match one;
@@ -187,6 +235,7 @@ static void test_places_limits(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_places),
+      cmocka_unit_test(test_together),
       cmocka_unit_test(test_places_limits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

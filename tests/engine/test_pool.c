@@ -56,7 +56,7 @@ static void check_document(const world *w, const document *d) {
 /* What leads to a token of the document finds that token in it. */
 static void check_look_up(const world *w, const document *d, int at) {
   static ngrams_match found[FOUND_MAX];
-  const engine_pool *p = w->p;
+  engine_pool *p = w->p;
   int len = at < 8 ? at : 8, least = len < 2 ? 1 : len < 4 ? 2 : 4;
   if (len == 0) return;
   int n = ngrams_find(&p->live.grams, d->tokens + at - len, len, least, ALL_HOPS, found, FOUND_MAX);
@@ -372,7 +372,7 @@ static int agreement(const int32_t *text, uint32_t place, const int32_t *context
 }
 
 /* As a drafter does it; nothing that is found may be wrong, whatever is being added. */
-static int follow(engine_pool *p, const pool_index *x, const int32_t *context, int len) {
+static int follow(engine_pool *p, pool_index *x, const int32_t *context, int len) {
   ngrams_match found[40];
   int used = 0;
   pool__lock(p);

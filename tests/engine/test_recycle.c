@@ -109,6 +109,10 @@ static void test_recycle_garbage(void **state) {
   }
   assert_null(recycle_after(&r, -1));
   assert_null(recycle_after(&r, VOCAB));
+  recycle_expect(&r, -1, -1); /* asks for nothing where there can be nothing */
+  recycle_expect(&r, 1, VOCAB);
+  recycle_expect(&r, -1, 3);
+  assert_int_equal((uintptr_t)recycle_after(&r, 3) % sizeof(recycle_entry), 0);
   assert_null(recycle_after_two(&r, -1, 3));
   assert_null(recycle_after_two(&r, 3, 1));
   const int32_t ended[] = {7, 9, -1, -1}; /* no more than two, the second next to impossible */

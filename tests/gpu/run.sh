@@ -150,7 +150,7 @@ section_draft() {
 SHAPES=${SHAPES:-1.5b:bf16 1.5b:q8_0 7b:bf16 7b:q8_0}
 HOLES=${HOLES:-10}
 section_lookahead() {
-  local folder=/tmp/fimd-workspaces pack=${WORKSPACES:-build/dev/workspaces.tar.xz} w shape
+  local folder=/tmp/fimd-workspaces pack=${WORKSPACES:-build/dev/workspaces.tar.xz} shape
   if [ ! -f "$pack" ]; then
     echo 'lookahead: no workspaces (tests/gpu/pack.sh --workspaces)' >>"$table"
     failed=1
@@ -158,17 +158,14 @@ section_lookahead() {
   fi
   rm -rf "$folder"
   mkdir -p "$folder" && tar -C "$folder" -xJf "$pack" || return
-  note='^(none|pool|recycle|all|lookahead|prompt)' lines=16
-  for w in "$folder"/workspaces/*; do
-    check "own-$(basename "$w")" 120 "$BIN/fimd" bench lookahead --backend "$BACKEND" --own \
-      --workspace "$w" --holes "$HOLES"
-  done
+  local own='^(none|prompt|pool|recycle|all|lookahead[^ ]*) +' # not the sources left out
+  note="$own|^/tmp" lines=80
+  check own 240 "$BIN/fimd" bench lookahead --backend "$BACKEND" --own --holes "$HOLES" \
+    "$folder"/workspaces/*
   for shape in $SHAPES; do
-    for w in "$folder"/workspaces/*; do
-      check "replay-${shape/:/-}-$(basename "$w")" 180 "$BIN/fimd" bench lookahead \
-        --backend "$BACKEND" --random-weights "$shape" --random-tokenizer "$folder/tokenizer" \
-        --workspace "$w" --holes "$HOLES" --quick
-    done
+    check "replay-${shape/:/-}" 240 "$BIN/fimd" bench lookahead --backend "$BACKEND" \
+      --random-weights "$shape" --random-tokenizer "$folder/tokenizer" --holes "$HOLES" --quick \
+      "$folder"/workspaces/*
   done
   unset lines
 }
