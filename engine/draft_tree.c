@@ -11,8 +11,8 @@
 #define TOKEN_BITS 8
 #define RECENT_CHANCE 0.1f /* of a node after which tokens near the cursor are worth while */
 #define ALLOWED_SHARE 0.8f /* of the tokens that are guessed among those that are allowed */
-#define SURE 15    /* guesses whose chances are taken at their word */
-#define DOUBT 0.8f /* of what a larger tree promises */
+#define SURE 15            /* guesses whose chances are taken at their word */
+#define DOUBT 0.8f         /* of what a larger tree promises */
 
 static const draft_thirst if_free = {.fewer = 6, .hops = 8, .chance = 0.03f};
 /* Where a larger step takes longer. */

@@ -77,7 +77,7 @@ __device__ __forceinline__ void gemm__inverse_rms(const cuda_gemm &g, int first,
 
 /* Blocks of 32 columns that a slice has at most, and whether a thread block can keep their
  * activations in shared memory. */
-static inline int gemm__slice_blocks(int units) {
+static __host__ __device__ inline int gemm__slice_blocks(int units) {
   return 2 * ((units + CUDA_SLICES - 1) / CUDA_SLICES);
 }
 template <int NG> static inline int gemm__held_bytes(int units) {
@@ -179,7 +179,7 @@ __global__ void __maxnreg__(gemm_block<NG>::REGISTERS)
   const char *b0 = (const char *)g.b + (size_t)group * 512 + (lane & 3) * 16;
   size_t block_bytes = (size_t)g.groups * 512;
   char *held = narrow_memory + gemm_block<NG>::FIXED + lane * 16;
-  if (HELD) held += warp * (2 * ((g.units + CUDA_SLICES - 1) / CUDA_SLICES)) * NG * 512;
+  if (HELD) held += warp * gemm__slice_blocks(g.units) * NG * 512;
   int b_half = 0;
   auto load_b = [&](int d) {
     const char *from = b0 + (size_t)(2 * u0 + b_half) * block_bytes;

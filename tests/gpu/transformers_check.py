@@ -188,7 +188,9 @@ def check_size(args, size, results):
             prompt = torch.randint(0, fields["vocab_size"], (length,), generator=random).tolist()
             rows.append((prompt, *continue_greedily(model, prompt, args.tokens, device)))
         referenced = time.time() - start
+        angles = model.model.rotary_emb.inv_freq.clone()
         model = model.to(torch.bfloat16)
+        model.model.rotary_emb.inv_freq = angles  # these stay fp32, as in a model loaded in bf16
         bf16 = [bf16_gaps(model, *row, device) for row in rows]
         widest = max((gap for gaps in bf16 for gap in gaps), default=0)
         tolerance = max(args.tolerance, widest / 4)

@@ -109,6 +109,9 @@ for (const m of own.methods) {
 }
 const replayed = ok(['bench', 'lookahead', '--workspace', 'tests/data/samples', '--holes', '1', '--draft', 'pool', '--most', '16', '--prompt-tokens', '128']);
 for (const word of ['replayed text', 'none', 'pool', 'tokens a step', 'speed-up']) assert.ok(replayed.includes(word), `${word}\n${replayed}`);
+const two = ok(['bench', 'lookahead', '--workspace', 'tests/data/samples', 'completion', '--holes', '1', '--draft', 'pool', '--json', '--prompt-tokens', '128']).trim().split(/\n(?=\{)/).map((text) => JSON.parse(text));
+assert.equal(two.length, 2);
+assert.ok(two[0].workspace.endsWith('/samples') && two[1].workspace.endsWith('/completion'), JSON.stringify(two.map((t) => t.workspace)));
 refused(2, /usage: fimd bench lookahead --workspace/, ['bench', 'lookahead']);
 refused(1, /not a folder/, ['bench', 'lookahead', '--workspace', join(scratch, 'nowhere')]);
 

@@ -100,8 +100,8 @@ static int keep_file(void *user, const char *path) {
     char **grown = realloc(b->files, ((size_t)b->n_files + 1) * sizeof *grown);
     if (grown == NULL) return 1;
     b->files = grown;
-    b->files[b->n_files++] = strdup(path);
-    return 0;
+    b->files[b->n_files] = strdup(path);
+    return b->files[b->n_files++] == NULL;
   }
   return 0;
 }
