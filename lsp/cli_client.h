@@ -13,12 +13,13 @@
 
 struct cJSON;
 
-typedef struct cli_client {
+typedef struct cli_client cli_client;
+struct cli_client {
   pid_t pid;
   FILE *in, *out; /* owned: from and to the daemon */
   int next_id;
   double sent_ms, received_ms; /* the last message's first byte out, the last one's last byte in */
-} cli_client;
+};
 
 /* Where a cursor stands, both from 0; character counts bytes. */
 typedef struct cli_position {
