@@ -1,6 +1,6 @@
 /* cli_replay_git.c - what `fimd replay` asks of git: plumbing commands with fixed arguments, run
  * without a shell, with what a repository's own configuration could start (diff drivers, text
- * conversion, a fetch of missing objects) switched off. */
+ * conversion, a file system monitor, a fetch of missing objects) switched off. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -91,11 +91,11 @@ static char *read_all(int fd, size_t *len) {
 
 /* What git says; arguments end with NULL. */
 static char *ask(const char *folder, bool loud, const char *const *arguments, size_t *len) {
-  const char *argv[ARGUMENTS_MAX + 8] = {"git", "--no-pager", "-c", "core.quotePath=false",
-                                         "-C", folder};
-  int ends[2], status = 0, n = 6;
+  const char *argv[ARGUMENTS_MAX + 10] = {"git", "--no-pager", "-c", "core.quotePath=false",
+                                         "-c", "core.fsmonitor=false", "-C", folder};
+  int ends[2], status = 0, n = 8;
   pid_t pid;
-  while (*arguments != NULL && n < ARGUMENTS_MAX + 7) argv[n++] = *arguments++;
+  while (*arguments != NULL && n < ARGUMENTS_MAX + 9) argv[n++] = *arguments++;
   if (pipe2(ends, O_CLOEXEC) != 0) return NULL;
   int rc = spawn_git(argv, loud, ends[1], &pid);
   close(ends[1]);
