@@ -10,7 +10,7 @@
 
 #define REPLAY_KEYS 3         /* keystrokes typed into a hole */
 #define REPLAY_LINES_MAX 8    /* of a hole */
-#define REPLAY_HOLE_MIN 7     /* bytes of a hole's first line */
+#define REPLAY_HOLE_MIN 7     /* characters of a hole's first line: more than are typed */
 #define REPLAY_REPEAT 6       /* non-blank characters that count as a repeated suffix */
 #define REPLAY_COMPARED 4096  /* characters of a text that are compared */
 

@@ -46,6 +46,13 @@ static bool line_core(const char *text, size_t start, size_t end, size_t *from, 
   return start < end;
 }
 
+/* Are there so many characters that some are left when REPLAY_KEYS of them are typed? */
+static bool has_room(const char *text, size_t from, size_t to) {
+  size_t n = 0;
+  for (; from < to; from++) n += !lsp__utf8_is_continuation((unsigned char)text[from]);
+  return n >= REPLAY_HOLE_MIN;
+}
+
 static size_t line_offset(const char *text, size_t len, int line) {
   size_t at = 0;
   for (int i = 0; i < line && at < len; i++) {
@@ -162,7 +169,7 @@ int replay__hole_hunk(replay_random *r, const char *old, size_t len, const repla
     if (i < first) continue;
     good = good && n <= LINE_MAX_BYTES;
     line_core(text, start, start + n, i == first ? &from : &ignored, &to);
-    if (i == first) good = good && to - from >= REPLAY_HOLE_MIN;
+    if (i == first) good = good && has_room(text, from, to);
   }
   memcpy(o, old + tail, len - tail);
   o += len - tail;
@@ -197,7 +204,7 @@ int replay__hole_tail(replay_random *r, const char *text, size_t len, replay_hol
   size_t from = at < first ? first : at < to ? at : to;
   while (from > first && is_word(text[from - 1]) && is_word(text[from])) from--;
   while (from < to && is_blank(text[from])) from++;
-  if (from == first || from + REPLAY_HOLE_MIN > to) return 0;
+  if (from == first || !has_room(text, from, to)) return 0;
   return hole_in(text, len, from, to, out);
 }
 
@@ -210,7 +217,7 @@ static bool node_is_fit(replay_kind kind, const char *text, size_t len, completi
   if (!line_core(text, start, end, &first, &to)) return false;
   size_t first_end = line_end(text, len, node->start);
   if (first_end > node->end) first_end = node->end;
-  if (first_end - node->start < REPLAY_HOLE_MIN || first_end - start > LINE_MAX_BYTES) return false;
+  if (!has_room(text, node->start, first_end) || first_end - start > LINE_MAX_BYTES) return false;
   if (kind == REPLAY_MIDDLE)
     return !several && node->start > first && node->end < to && end - start <= LINE_MAX_BYTES;
   for (size_t i = node->end; i < to; i++)

@@ -45,8 +45,9 @@ static void test_too_large(void **state) {
 
 static void test_nodes(void **state) {
   (void)state;
-  static const char text[] = "/* one\n two */\nint f(int a) {\n  if (a) {\n    g(a);\n  }\n  return 1;\n}\n"
-                             "int g(int a) {\n  return (;\n}\n";
+  static const char text[] =
+      "/* one\n two */\nint f(int a) {\n  if (a) {\n    g(a);\n  }\n  return 1;\n}\n"
+      "int g(int a) {\n  return (;\n}\n";
   completion_node *nodes;
   size_t len = sizeof text - 1;
   int n = completion_parse_nodes("c", NULL, text, len, 2, 6, &nodes), function = 0, branch = 0;

@@ -279,6 +279,9 @@ static void test_hole_hunk_at_end(void **state) {
   assert_memory_equal(hole.text, old, len);
   assert_string_equal(hole.text + len, "\nadded_line();\n");
   free(hole.text);
+  /* Characters count, not bytes: some must be left when the first ones are typed. */
+  h.added = "+\xf0\x9f\x98\x80\xf0\x9f\x98\x80\n";
+  assert_int_equal(replay__hole_hunk(&r, old, len, &h, &hole), 0);
   /* A diff that does not fit the file is no reason to read past it. */
   h.old_line = 5000;
   h.old_count = 5000;
