@@ -58,6 +58,21 @@ int completion_set_options(completion *c, const completion_options *options);
  * whose grammar or queries cannot be used, apart by blanks, or "". Needs no engine. */
 int completion_check_languages(char *bad, size_t size);
 
+/* ---- code by its grammar: for measuring; any thread ------------------------------------ */
+
+/* In how many places the grammar cannot read the text: nodes that are ERROR or MISSING. The
+ * language is found as a document's. COMPLETION_EINVAL: no grammar, or a text over 1 MiB. */
+int completion_parse_errors(const char *language_id, const char *uri, const char *text, size_t len);
+
+typedef struct completion_node {
+  size_t start, end; /* bytes */
+} completion_node;
+
+/* The named nodes of low to high lines, comments and broken ones aside, parents first. Returns how
+ * many, or as above or COMPLETION_ENOMEM; *nodes is owned by the caller: free. */
+int completion_parse_nodes(const char *language_id, const char *uri, const char *text, size_t len,
+                           int low, int high, completion_node **nodes);
+
 /* ---- documents ------------------------------------------------------------------------- */
 
 /* A text the editor has open, or that the command line read. Everything is copied. */

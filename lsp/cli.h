@@ -15,7 +15,10 @@ typedef struct cli_options {
   completion_mode mode;
   const char *ids, *workspace;
   bool own;  /* bench lookahead: the model's own text */
-  int holes; /* of each kind */
+  int holes; /* of each kind; replay: in all */
+  int commits;
+  const char *kind; /* of hole */
+  bool show, help;
   const char *draft; /* as --draft has it, or NULL */
   int most;  /* guesses of every step, whatever it costs; 0: by cost */
   int n;
@@ -34,6 +37,7 @@ int cli_bench_engine(const cli_options *o); /* args[0] is "engine" */
 int cli_bench_lookahead(const cli_options *o); /* args[0] is "lookahead" */
 int cli_doctor(const cli_options *o);
 int cli_demo(const cli_options *o);
+int cli_replay(const cli_options *o);
 
 /* Opens the engine or says on standard error why not. NULL on failure. */
 engine *cli_engine_open(const cli_options *o);

@@ -49,6 +49,11 @@ static const char help_text[] =
     "    --most N                    N guesses in every step, whatever it costs here\n"
     "    --holes N, --seed N         of each kind (default 50); which ones\n"
     "    --quick, --json             fewer methods; the figures as JSON\n"
+    "  fimd replay DIR               exact matches, characters saved, latencies and more on holes\n"
+    "                                in a git repository's code; see fimd replay --help\n"
+    "    --holes N, --commits N      how many holes; how many of the newest commits (default 200)\n"
+    "    --kind KIND, --seed N       only hunk, tail, middle or node; which holes\n"
+    "    --show, --json              every hole, too; the figures as JSON\n"
     "  fimd demo                     ghost text in five languages, through the daemon\n"
     "\n"
     "Model and machine (every command)\n"
@@ -98,6 +103,9 @@ enum {
   OPT_HOLES,
   OPT_OWN,
   OPT_MOST,
+  OPT_COMMITS,
+  OPT_KIND,
+  OPT_SHOW,
   OPT_MAX_TOKENS,
   OPT_MAX_LINES,
   OPT_PROMPT_TOKENS,
@@ -136,6 +144,9 @@ static const struct option long_options[] = {
     {"holes", required_argument, NULL, OPT_HOLES},
     {"own", no_argument, NULL, OPT_OWN},
     {"most", required_argument, NULL, OPT_MOST},
+    {"commits", required_argument, NULL, OPT_COMMITS},
+    {"kind", required_argument, NULL, OPT_KIND},
+    {"show", no_argument, NULL, OPT_SHOW},
     {"max-tokens", required_argument, NULL, OPT_MAX_TOKENS},
     {"max-lines", required_argument, NULL, OPT_MAX_LINES},
     {"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
@@ -156,6 +167,7 @@ static const struct command {
 } commands[] = {
     {"complete", cli_complete}, {"tokenize", cli_tokenize}, {"generate", cli_generate},
     {"bench", cli_bench},       {"doctor", cli_doctor},     {"demo", cli_demo},
+    {"replay", cli_replay},
 };
 
 /* ---- values ---------------------------------------------------------------------------- */
@@ -263,6 +275,10 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_HOLES: return parse_int("--holes", value, 1, 100000, &o->holes);
   case OPT_OWN: o->own = true; return true;
   case OPT_MOST: return parse_int("--most", value, 1, 112, &o->most);
+  case OPT_COMMITS: return parse_int("--commits", value, 1, 1000000, &o->commits);
+  case OPT_KIND: o->kind = value; return true;
+  case OPT_SHOW: o->show = true; return true;
+  case 'h': o->help = true; return true;
   case OPT_MAX_TOKENS: return parse_int("--max-tokens", value, 0, 4096, &c->max_tokens);
   case OPT_MAX_LINES: return parse_int("--max-lines", value, 0, 1000, &c->max_lines);
   case OPT_PROMPT_TOKENS: return parse_int("--prompt-tokens", value, 0, 1 << 20, &c->prompt_tokens);
@@ -307,7 +323,6 @@ static int run_command(const char *name, cli_options *o) {
 static int read_options(int argc, char **argv, cli_options *o) {
   int option;
   while ((option = getopt_long(argc, argv, "hvn:", long_options, NULL)) != -1) {
-    if (option == 'h') return fputs(help_text, stdout) < 0;
     if (option == 'v') return puts("fimd " FIMD_VERSION) < 0;
     if (option == '?') {
       fprintf(stderr, "see fimd help\n");
@@ -337,7 +352,8 @@ int main(int argc, char **argv) {
       memmove(o.args, o.args + 1, (size_t)o.n_args * sizeof *o.args);
     }
     bool nothing = argc == 1 && isatty(STDIN_FILENO);
-    if (nothing || strcmp(name, "help") == 0)
+    bool own_help = strcmp(name, "replay") == 0;
+    if (nothing || strcmp(name, "help") == 0 || (o.help && !own_help))
       rc = fputs(help_text, stdout) < 0;
     else
       rc = run_command(name, &o);

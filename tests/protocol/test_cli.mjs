@@ -32,7 +32,7 @@ function refused(code, pattern, args, input) {
 const help = ok(['help']);
 assert.equal(ok(['--help']), help);
 for (const word of ['complete', 'tokenize', 'generate', 'bench', 'doctor', 'demo', '--socket', '--model', 'default',
-  '--gpu-memory', '--unload-after', '--random-weights', 'bench engine'])
+  '--gpu-memory', '--unload-after', '--random-weights', 'bench engine', 'replay'])
   assert.ok(help.includes(word), `help tells of ${word}`);
 assert.match(ok(['--version']), /^fimd \d+\.\d+\.\d+\n$/);
 refused(2, /no command 'frobnicate'/, ['frobnicate']);
