@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "completion/polish.h"
+#include "completion/run.h"
 #include "completion/seed.h"
-#include "completion/stop.h"
 #include "completion/window.h"
 
 /* ---- the job object -------------------------------------------------------------------- */
@@ -36,31 +36,13 @@ static void job_end(completion_job *j) {
 
 /* ---- a run ----------------------------------------------------------------------------- */
 
-typedef struct run {
-  completion_job *j;
-  completion *c;
-  completion__buffer virtual_before; /* where the popup's text stands in for the document's */
-  completion__slice before, after;   /* of the cursor */
-  size_t typed;                      /* bytes at the end of before that follow the anchor */
-  completion__reuse_terms terms;
-  completion__stop stop_rules;
-  completion__buffer text; /* generated, from the cursor on */
-  size_t keep;             /* bytes of it, once a rule said stop */
-  completion_stop stop;
-  engine_tokens ids; /* prompt, typed text and what was generated */
-  completion__slice must;      /* typed text that the model's next tokens must agree with */
-  completion__slice unwritten; /* of it, what on_tokens has not been given yet */
-  int lines_told;    /* in the last on_update */
-  completion_stats stats;
-  int status;
-  const char *message;
-} run;
+typedef completion__run run;
 
-static completion__slice typed_slice(const run *r) {
+completion__slice completion__run_typed(const completion__run *r) {
   return completion__slice_cut(r->before, r->before.len - r->typed, r->before.len);
 }
 
-static int engine_failed(run *r, int engine_result) {
+int completion__run_failed(completion__run *r, int engine_result) {
   if (engine_result == ENGINE_ECANCELLED) return COMPLETION_ECANCELLED;
   if (engine_result == ENGINE_ENOMEM) return COMPLETION_ENOMEM;
   r->message = engine_strstatus(engine_result);
@@ -166,7 +148,7 @@ static int find_prompt(run *r) {
   completion__reuse_key key = {j->views[0].document, budget, j->options.no_context};
   if (completion__reuse_fits(reuse, &key, r->before, r->after, &r->typed)) {
     engine_tokens typed = {0};
-    completion__slice t = typed_slice(r);
+    completion__slice t = completion__run_typed(r);
     int rc = t.len ? engine_tokenize(r->c->engine, t.s, t.len, false, &typed) : 0;
     bool fits = rc == 0 && typed.n <= COMPLETION__TYPED_TOKENS;
     engine_tokens_free(&typed);
@@ -244,102 +226,15 @@ static void sync_pool(run *r) {
     completion__pool_sync(r->c, r->j->views, r->j->n_views);
 }
 
-/* ---- typed text ------------------------------------------------------------------------ */
-
-/* The token that the tokenizer would begin the bytes with, or -1. */
-static int first_token(const engine *e, completion__slice t, int32_t *id) {
-  engine_tokens own = {0};
-  *id = -1;
-  int rc = t.len ? engine_tokenize(e, t.s, t.len, false, &own) : 0;
-  size_t len = 0;
-  const char *text = rc == 0 && own.n ? engine_token_text(e, own.ids[0], &len) : "";
-  if (len && len <= t.len && memcmp(text, t.s, len) == 0) *id = own.ids[0]; /* else normalised */
-  engine_tokens_free(&own);
-  return rc;
-}
-
-/* The likeliest token that agrees with `must`: one that begins with all of it, or the one that
- * the tokenizer would begin it with. Any other start of it is left out: "." is likely before
- * any name, but no name is ever written as "." and the rest. Of blanks the last one belongs to
- * the word that follows, so they may also begin as if they were one fewer. */
-static int best_agreeing(const run *r, const float *logits, completion__slice must,
-                         int32_t *best) {
-  const engine *e = r->c->engine;
-  int32_t fewer = -1;
-  int rc = first_token(e, must, best);
-  if (!rc && completion__is_blank(must.s[must.len - 1]))
-    rc = first_token(e, completion__slice_cut(must, 0, must.len - 1), &fewer);
-  if (rc) return rc;
-  if (fewer >= 0 && (*best < 0 || logits[fewer] > logits[*best])) *best = fewer;
-  int vocab = engine_get_info(e)->vocab;
-  for (int32_t id = 0; id < vocab; id++) {
-    if (*best >= 0 && !(logits[id] > logits[*best])) continue;
-    size_t len = 0;
-    const char *text = engine_token_text(e, id, &len);
-    if (len < must.len || text[0] != must.s[0] || memcmp(text, must.s, must.len) != 0) continue;
-    if (!engine_token_is_special(e, id)) *best = id;
-  }
-  return 0;
-}
+/* ---- decoding -------------------------------------------------------------------------- */
 
 static int sync(run *r) {
   int computed = 0;
   int rc = engine_session_sync(r->c->session, r->ids.ids, r->ids.n, &r->j->job.cancel, &computed);
-  if (rc) return engine_failed(r, rc);
+  if (rc) return completion__run_failed(r, rc);
   r->stats.prefilled_tokens += computed;
   return 0;
 }
-
-/* Token healing: the typed text up to its last token is fed as it is; the rest is written again by
- * the model, which may only choose tokens that agree with it (on_choose), so that what follows
- * begins at a token's border. What the last of them has beyond the cursor opens the answer. */
-static int feed_typed(run *r) {
-  completion__slice typed = typed_slice(r);
-  size_t heal = completion__window_heal(typed);
-  const engine *e = r->c->engine;
-  int rc =
-      engine_tokens_append(&r->ids, r->c->reuse.prompt.tokens.ids, r->c->reuse.prompt.tokens.n);
-  if (!rc && typed.len > heal) rc = engine_tokenize(e, typed.s, typed.len - heal, false, &r->ids);
-  r->must = completion__slice_cut(typed, typed.len - heal, typed.len);
-  r->unwritten = r->must;
-  return rc ? engine_failed(r, rc) : 0;
-}
-
-/* Whether the token may be the next one: it begins with all that must be written, or is the start
- * of it. */
-static bool on_allow(void *user, int32_t id) {
-  const run *r = user;
-  size_t len = 0;
-  const char *text = engine_token_text(r->c->engine, id, &len);
-  size_t n = len < r->must.len ? len : r->must.len;
-  return n > 0 && memcmp(text, r->must.s, n) == 0;
-}
-
-/* The next token, while it is not free. Where no token has the bytes, they are taken as the
- * tokenizer has them. */
-static bool on_choose(void *user, const float *logits, int32_t *id) {
-  run *r = user;
-  const engine *e = r->c->engine;
-  engine_tokens as_is = {0};
-  size_t len = 0;
-  int rc = best_agreeing(r, logits, r->must, id);
-  if (!rc && *id < 0) {
-    rc = engine_tokenize(e, r->must.s, r->must.len, false, &as_is);
-    *id = as_is.n ? as_is.ids[0] : 0;
-    engine_tokens_free(&as_is);
-  }
-  if (rc) {
-    r->status = engine_failed(r, rc);
-    *id = 0;
-    return false;
-  }
-  engine_token_text(e, *id, &len);
-  if (len == 0) len = r->must.len; /* nothing would be written, for ever */
-  r->must = completion__slice_cut(r->must, len, r->must.len);
-  return r->must.len > 0;
-}
-
-/* ---- decoding -------------------------------------------------------------------------- */
 
 static int on_tokens(void *user, const int32_t *ids, int n) {
   run *r = user;
@@ -380,8 +275,8 @@ static int decode(run *r) {
                                    .temperature = j->options.temperature,
                                    .top_p = j->options.top_p,
                                    .seed = j->options.seed,
-                                   .choose = heals ? on_choose : NULL,
-                                   .allow = heals ? on_allow : NULL,
+                                   .choose = heals ? completion__heal_choose : NULL,
+                                   .allow = heals ? completion__heal_allow : NULL,
                                    .choose_user = r,
                                    .draft = j->options.draft,
                                    .pool = r->c->pool};
@@ -394,7 +289,7 @@ static int decode(run *r) {
   r->stats.drafted = result.drafted;
   r->stats.accepted = result.accepted;
   r->stats.host_ms = result.host_ms;
-  if (rc) return engine_failed(r, rc);
+  if (rc) return completion__run_failed(r, rc);
   if (r->status) return r->status;
   if (r->stop != COMPLETION_STOP_NONE) return 0;
   if (result.stop == ENGINE_STOP_CANCELLED) return COMPLETION_ECANCELLED;
@@ -416,7 +311,7 @@ static int decode(run *r) {
 static int complete(run *r) {
   completion__reuse *reuse = &r->c->reuse;
   completion__slice rest;
-  switch (completion__reuse_agrees(reuse, &r->terms, typed_slice(r), &rest)) {
+  switch (completion__reuse_agrees(reuse, &r->terms, completion__run_typed(r), &rest)) {
     case COMPLETION__AGREES_DONE:
       r->stop = reuse->stop;
       r->keep = rest.len;
@@ -425,14 +320,14 @@ static int complete(run *r) {
     case COMPLETION__AGREES_SO_FAR: {
       int rc = engine_tokens_append(&r->ids, reuse->prompt.tokens.ids, reuse->prompt.tokens.n);
       if (!rc) rc = engine_tokens_append(&r->ids, reuse->middle.ids, reuse->middle.n);
-      if (rc) return engine_failed(r, rc);
+      if (rc) return completion__run_failed(r, rc);
       int status = completion__buffer_append(&r->text, rest.s, rest.len);
       if (status) return status;
       break;
     }
     case COMPLETION__DISAGREES: {
       reuse->answered = false;
-      int status = feed_typed(r);
+      int status = completion__heal_feed(r);
       if (status) return status;
       break;
     }
@@ -451,7 +346,7 @@ static int complete(run *r) {
       return status;
     }
     completion__slice text = completion__slice_of(r->text.s, whole ? r->keep : r->text.len);
-    completion__reuse_keep(reuse, &r->terms, typed_slice(r), text, whole, r->stop, &middle);
+    completion__reuse_keep(reuse, &r->terms, completion__run_typed(r), text, whole, r->stop, &middle);
     engine_tokens_free(&middle);
   }
   return status;
