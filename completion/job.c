@@ -24,6 +24,7 @@ static void job_end(completion_job *j) {
   for (int i = 0; i < j->n_views; i++) completion__view_release(&j->views[i]);
   completion__buffer_free(&j->selected);
   pthread_mutex_lock(&c->lock);
+  completion__through_end(j);
   if (j->previous)
     j->previous->next = j->next;
   else
@@ -50,6 +51,27 @@ int completion__run_failed(completion__run *r, int engine_result) {
 }
 
 static bool cancelled(const run *r) { return atomic_load(&r->j->job.cancel); }
+
+/* ---- cursor ---------------------------------------------------------------------------- */
+
+static int find_cursor(run *r) {
+  completion_job *j = r->j;
+  const completion__text *t = j->views[0].text;
+  completion__slice all = completion__text_slice(t);
+  if (!j->has_selection) {
+    size_t at = completion__text_offset(t, j->offset);
+    r->before = completion__slice_cut(all, 0, at);
+    r->after = completion__slice_cut(all, at, all.len);
+    return 0;
+  }
+  size_t from = completion__text_offset(t, j->selected_start);
+  int status = completion__buffer_append(&r->virtual_before, all.s, from);
+  if (!status)
+    status = completion__buffer_append(&r->virtual_before, j->selected.s, j->selected.len);
+  r->before = completion__buffer_slice(&r->virtual_before);
+  r->after = completion__slice_cut(all, completion__text_offset(t, j->selected_end), all.len);
+  return status;
+}
 
 /* ---- telling --------------------------------------------------------------------------- */
 
@@ -117,35 +139,46 @@ static void tell_lines(run *r) {
   tell(r, end, false, r->j->on_update);
 }
 
-/* ---- prompt ---------------------------------------------------------------------------- */
-
-static int find_cursor(run *r) {
-  completion_job *j = r->j;
-  const completion__text *t = j->views[0].text;
-  completion__slice all = completion__text_slice(t);
-  if (!j->has_selection) {
-    size_t at = completion__text_offset(t, j->offset);
-    r->before = completion__slice_cut(all, 0, at);
-    r->after = completion__slice_cut(all, at, all.len);
-    return 0;
+/* The same to the request that will take the text over, from its own cursor on; it has typed what
+ * stands before that. */
+static void tell_heir(run *r, completion_job *heir) {
+  run f = {.j = heir, .c = r->c, .stats = r->stats};
+  if (atomic_load(&heir->job.cancel) || find_cursor(&f)) return;
+  if (f.before.len < r->before.len || f.before.len - r->before.len > r->text.len) return;
+  size_t typed = f.before.len - r->before.len;
+  if (heir == r->told) {
+    f.lines_told = r->heir_lines;
+  } else if (!completion__slice_starts(f.before, r->before) ||
+             (typed && memcmp(f.before.s + r->before.len, r->text.s, typed) != 0)) {
+    return;
   }
-  size_t from = completion__text_offset(t, j->selected_start);
-  int status = completion__buffer_append(&r->virtual_before, all.s, from);
-  if (!status)
-    status = completion__buffer_append(&r->virtual_before, j->selected.s, j->selected.len);
-  r->before = completion__buffer_slice(&r->virtual_before);
-  r->after = completion__slice_cut(all, completion__text_offset(t, j->selected_end), all.len);
-  return status;
+  f.text = (completion__buffer){.s = r->text.s ? r->text.s + typed : NULL,
+                                .len = r->text.len - typed};
+  tell_lines(&f);
+  r->told = heir;
+  r->heir_lines = f.lines_told;
 }
+
+/* After a step. False: what the user types is something else. */
+static bool tell_all(run *r) {
+  bool own;
+  completion_job *heir;
+  if (!completion__through_step(r->j, completion__buffer_slice(&r->text), &own, &heir)) {
+    r->status = COMPLETION_ECANCELLED;
+    return false;
+  }
+  if (own) tell_lines(r);
+  if (heir) tell_heir(r, heir);
+  return true;
+}
+
+/* ---- prompt ---------------------------------------------------------------------------- */
 
 /* The anchored prompt where it serves, else a new one, anchored before the token at the cursor. */
 static int find_prompt(run *r) {
   completion_job *j = r->j;
   completion__reuse *reuse = &r->c->reuse;
-  int context = engine_get_info(r->c->engine)->context;
-  int budget = context - j->options.max_tokens - COMPLETION__TYPED_TOKENS;
-  if (budget > j->options.prompt_tokens) budget = j->options.prompt_tokens;
-  completion__reuse_key key = {j->views[0].document, budget, j->options.no_context};
+  completion__reuse_key key = {j->views[0].document, r->key.budget, r->key.no_context};
   if (completion__reuse_fits(reuse, &key, r->before, r->after, &r->typed)) {
     engine_tokens typed = {0};
     completion__slice t = completion__run_typed(r);
@@ -164,7 +197,7 @@ static int find_prompt(run *r) {
       .n_views = j->n_views,
       .before = completion__slice_cut(r->before, 0, r->before.len - r->typed),
       .after = r->after,
-      .budget = budget,
+      .budget = r->key.budget,
       .no_context = j->options.no_context,
       .cancel = &j->job.cancel,
       .settled = &r->c->settled};
@@ -262,7 +295,7 @@ static int on_tokens(void *user, const int32_t *ids, int n) {
     if (r->stop != COMPLETION_STOP_NONE) return 1;
     if (r->stats.tokens == r->j->options.max_tokens) break;
   }
-  tell_lines(r);
+  if (!tell_all(r)) return 1;
   return r->stats.tokens == r->j->options.max_tokens;
 }
 
@@ -311,7 +344,7 @@ static int decode(run *r) {
 static int complete(run *r) {
   completion__reuse *reuse = &r->c->reuse;
   completion__slice rest;
-  switch (completion__reuse_agrees(reuse, &r->terms, completion__run_typed(r), &rest)) {
+  switch (completion__reuse_agrees(reuse, &r->key.terms, completion__run_typed(r), &rest)) {
     case COMPLETION__AGREES_DONE:
       r->stop = reuse->stop;
       r->keep = rest.len;
@@ -346,32 +379,69 @@ static int complete(run *r) {
       return status;
     }
     completion__slice text = completion__slice_of(r->text.s, whole ? r->keep : r->text.len);
-    completion__reuse_keep(reuse, &r->terms, completion__run_typed(r), text, whole, r->stop, &middle);
+    completion__reuse_keep(reuse, &r->key.terms, completion__run_typed(r), text, whole, r->stop, &middle);
     engine_tokens_free(&middle);
   }
   return status;
 }
 
+/* What the answer will depend on. */
+static completion__recent_key key_of(const run *r) {
+  const completion_options *o = &r->j->options;
+  int budget = engine_get_info(r->c->engine)->context - o->max_tokens - COMPLETION__TYPED_TOKENS;
+  if (budget > o->prompt_tokens) budget = o->prompt_tokens;
+  return (completion__recent_key){.views = r->j->views,
+                                  .n_views = r->j->n_views,
+                                  .cursor = r->before.len,
+                                  .budget = budget,
+                                  .no_context = o->no_context,
+                                  .terms = {.mode = r->j->mode,
+                                            .max_tokens = o->max_tokens,
+                                            .max_lines = o->max_lines,
+                                            .temperature = o->temperature,
+                                            .top_p = o->top_p,
+                                            .seed = o->seed}};
+}
+
+/* Answers from an answer of before. */
+static bool answer_again(run *r, int *status) {
+  completion__answer a;
+  if (r->j->has_selection || !completion__recent_find(&r->c->recent, &r->key, &a)) return false;
+  r->stop = a.stop;
+  r->keep = a.text.len;
+  r->stats.prompt_tokens = a.prompt_tokens;
+  r->stats.context_pieces = a.pieces;
+  *status = completion__buffer_append(&r->text, a.text.s, a.text.len);
+  return true;
+}
+
+static void keep_answer(run *r) {
+  completion__answer a = {.text = completion__slice_of(r->text.s, r->keep),
+                          .stop = r->stop,
+                          .prompt_tokens = r->stats.prompt_tokens,
+                          .pieces = r->stats.context_pieces};
+  if (!r->j->has_selection) completion__recent_keep(&r->c->recent, &r->key, &a);
+}
+
 static int run_all(run *r) {
   completion_job *j = r->j;
   if (cancelled(r)) return COMPLETION_ECANCELLED;
+  completion__through_begin(j);
   int status = find_cursor(r);
-  if (!status) status = find_prompt(r);
+  if (status) return status;
+  r->key = key_of(r);
+  if (j->options.draft.sources) note_accepted(r);
+  if (answer_again(r, &status)) return status;
+  status = find_prompt(r);
   if (status) return status;
   if (cancelled(r)) return COMPLETION_ECANCELLED;
   completion__stop_init(&r->stop_rules, j->views[0].text->language, r->before, r->after, j->mode,
                         j->options.max_lines);
-  r->terms = (completion__reuse_terms){.mode = j->mode,
-                                       .max_tokens = j->options.max_tokens,
-                                       .max_lines = j->options.max_lines,
-                                       .temperature = j->options.temperature,
-                                       .top_p = j->options.top_p,
-                                       .seed = j->options.seed};
-  if (j->options.draft.sources) note_accepted(r);
   double start = completion__now_ms();
   status = complete(r);
   r->stats.context_pieces = r->c->reuse.prompt.pieces;
   r->stats.prefill_ms = completion__now_ms() - start - r->stats.decode_ms;
+  if (status == 0) keep_answer(r);
   if (status && status != COMPLETION_ECANCELLED) completion__reuse_clear(&r->c->reuse);
   return status;
 }

@@ -11,7 +11,7 @@ typedef struct completion__run {
   completion__buffer virtual_before; /* where the popup's text stands in for the document's */
   completion__slice before, after;   /* of the cursor */
   size_t typed;                      /* bytes at the end of before that follow the anchor */
-  completion__reuse_terms terms;
+  completion__recent_key key; /* all that the answer depends on */
   completion__stop stop_rules;
   completion__buffer text; /* generated, from the cursor on */
   size_t keep;             /* bytes of it, once a rule said stop */
@@ -20,6 +20,8 @@ typedef struct completion__run {
   completion__slice must;      /* typed text that the model's next tokens must agree with */
   completion__slice unwritten; /* of it, what on_tokens has not been given yet */
   int lines_told;    /* in the last on_update */
+  const completion_job *told; /* the heir that lines were told to; NULL: none yet */
+  int heir_lines;             /* likewise in its last on_update */
   completion_stats stats;
   int status;
   const char *message;

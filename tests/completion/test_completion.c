@@ -190,13 +190,12 @@ static void test_accepted_answers(void **state) {
   char text[8192];
   ask(&a, URI, BOX "<|>" BOX_END);
   assert_true(a.text[0]);
-  size_t rejected = engine_pool_get_info(completion_pool(c)).live_tokens;
+  size_t before = engine_pool_get_info(completion_pool(c)).live_tokens;
   ask(&b, URI, BOX "x = 1<|>" BOX_END);
-  rejected = engine_pool_get_info(completion_pool(c)).live_tokens - rejected;
+  size_t rejected = engine_pool_get_info(completion_pool(c)).live_tokens - before;
   assert_true(rejected < 8); /* what was typed */
   ask(&a, URI, BOX "<|>" BOX_END);
   snprintf(text, sizeof text, "%s%s<|>%s", BOX, a.text, BOX_END);
-  size_t before = engine_pool_get_info(completion_pool(c)).live_tokens;
   ask(&b, URI, text);
   size_t after = engine_pool_get_info(completion_pool(c)).live_tokens;
   engine_tokens t = {0};
