@@ -51,6 +51,7 @@ typedef struct answer {
   completion_stats stats;
   bool has_message;
   char update[4096];
+  int update_tokens;
   completion_job *cancel_on_update;
 } answer;
 
@@ -82,6 +83,7 @@ static void on_update(void *user, const completion_result *r) {
   assert_true(!r->final && r->status == 0 && r->len > 0 && a->done == 0);
   a->updates++;
   snprintf(a->update, sizeof a->update, "%s", r->text);
+  a->update_tokens = r->stats.tokens;
   if (a->cancel_on_update) completion_job_cancel(a->cancel_on_update);
   pthread_mutex_unlock(&a->lock);
 }
@@ -438,6 +440,7 @@ static void test_cancel_while_decoding(void **state) {
   wait_for(&a);
   assert_int_equal(a.updates, 1);
   assert_int_equal(a.status, COMPLETION_ECANCELLED);
+  assert_int_equal(a.stats.tokens, a.update_tokens); /* no step after the one that it came in */
   completion_job_release(job);
   /* the next goes on where that one was, and gives what it would have given */
   answer again, fresh;
