@@ -379,7 +379,8 @@ static int complete(run *r) {
       return status;
     }
     completion__slice text = completion__slice_of(r->text.s, whole ? r->keep : r->text.len);
-    completion__reuse_keep(reuse, &r->key.terms, completion__run_typed(r), text, whole, r->stop, &middle);
+    completion__reuse_keep(reuse, &r->key.terms, completion__run_typed(r), text, whole, r->stop,
+                           &middle);
     engine_tokens_free(&middle);
   }
   return status;

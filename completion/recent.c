@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t entry_bytes(const completion__recent_entry *e) { return e->text->len + e->written.len; }
+static size_t entry_bytes(const completion__recent_entry *e) {
+  return e->text->len + e->written.len;
+}
 
 static void entry_free(completion__recent_entry *e) {
   free(e->uri);

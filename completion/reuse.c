@@ -79,7 +79,8 @@ completion__agreement completion__reuse_agrees(const completion__reuse *r,
                                                completion__slice typed, completion__slice *rest) {
   completion__slice old = completion__buffer_slice(&r->typed),
                     text = completion__buffer_slice(&r->text);
-  if (!r->answered || !completion__reuse_same_terms(&r->terms, terms) || !completion__slice_starts(typed, old))
+  if (!r->answered || !completion__reuse_same_terms(&r->terms, terms) ||
+      !completion__slice_starts(typed, old))
     return COMPLETION__DISAGREES;
   completion__slice since = completion__slice_cut(typed, old.len, typed.len);
   if (!completion__slice_starts(text, since)) return COMPLETION__DISAGREES;
