@@ -92,6 +92,7 @@ static void errand_close(engine_job *job) {
   errand *e = (errand *)job;
   completion__reuse_clear(&e->c->reuse);
   completion__settled_clear(&e->c->settled);
+  completion__recent_clear(&e->c->recent);
   completion__buffer_free(&e->c->shown.text);
   completion__parser_delete(e->c->parser);
   engine_session_delete(e->c->session);
@@ -336,6 +337,7 @@ int completion_start(completion *c, const completion_query *q, completion_job **
   c->active = j;
   pthread_mutex_unlock(&c->lock);
   if (job) *job = j;
+  if (q->follows) completion__through_follow(q->follows, j);
   engine_post(c->engine, &j->job);
   return 0;
 }

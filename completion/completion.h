@@ -178,6 +178,10 @@ typedef struct completion_query {
   /* Each whole first line and later growth, polished as if final; the next update or the
    * result extends or replaces it. NULL: not wanted. The result is borrowed for the call. */
   void (*on_update)(void *user, const completion_result *partial);
+  /* A request of this object that was typed into (completion_job_type) and whose cursor is where
+   * this one's is: its text becomes this one's, and its lines are told to this one while it runs.
+   * Borrowed for the call. NULL: none. */
+  completion_job *follows;
   /* Exactly once for every started request, whatever happens. Borrowed for the call. */
   void (*on_done)(void *user, const completion_result *result);
   void *user;
@@ -195,5 +199,14 @@ int completion_start(completion *c, const completion_query *query, completion_jo
  * status COMPLETION_ECANCELLED unless it had already finished. */
 void completion_job_cancel(completion_job *job);
 void completion_job_release(completion_job *job);
+
+/* Typing through: the document has changed by nothing but text[len] that was put in at the cursor
+ * of the request, or where it was typed into before, at the end of that. Where this agrees with
+ * what the request has written, or may write, it goes on, its on_update is called no more, and a
+ * request at the new place is answered from it. Returns how many bytes of the text the cursor is
+ * past: all, but of a pair of brackets or quotes, the second of which editors add, one.
+ * COMPLETION_ECANCELLED: it does not agree, has not begun or is over; the request should be
+ * cancelled. Not after completion_delete. */
+long completion_job_type(completion_job *job, const char *text, size_t len);
 
 #endif

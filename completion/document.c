@@ -139,12 +139,12 @@ static completion__place *place_of(const completion__documents *all, const char 
   return p;
 }
 
-static completion__place *place_hold(completion__place *p) {
+completion__place *completion__place_hold(completion__place *p) {
   atomic_fetch_add(&p->refs, 1);
   return p;
 }
 
-static void place_release(completion__place *p) {
+void completion__place_release(completion__place *p) {
   if (p && atomic_fetch_sub(&p->refs, 1) == 1) free(p);
 }
 
@@ -160,7 +160,7 @@ void completion__document_release(completion__document *d) {
   completion__syntax_delete(d->syntax);
   completion__seed_delete(d->seed);
   completion__text_release(d->text);
-  place_release(d->place);
+  completion__place_release(d->place);
   free(d->uri);
   free(d->path);
   free(d);
@@ -219,7 +219,7 @@ int completion__documents_set(completion__documents *all, const completion_docum
   }
   completion__text_release(known->text);
   known->text = text;
-  known->used = ++all->clock;
+  known->used = text->serial = ++all->clock;
   return 0;
 }
 
@@ -237,7 +237,7 @@ static void places_update(completion__documents *all) {
   for (int i = 0; i < all->n; i++) {
     completion__place *p = place_of(all, all->items[i]->path);
     if (!p) continue;
-    place_release(all->items[i]->place);
+    completion__place_release(all->items[i]->place);
     all->items[i]->place = p;
   }
 }
@@ -281,7 +281,7 @@ void completion__documents_root_remove(completion__documents *all, const char *p
 static void view_hold(completion__view *v, completion__document *d) {
   v->document = completion__document_hold(d);
   v->text = completion__text_hold(d->text);
-  v->place = place_hold(d->place);
+  v->place = completion__place_hold(d->place);
 }
 
 int completion__documents_view(completion__documents *all, completion__document *first,
@@ -307,6 +307,6 @@ int completion__documents_view(completion__documents *all, completion__document 
 void completion__view_release(completion__view *v) {
   completion__document_release(v->document);
   completion__text_release(v->text);
-  place_release(v->place);
+  completion__place_release(v->place);
   *v = (completion__view){0};
 }

@@ -28,6 +28,7 @@ typedef struct completion__text {
   size_t *returns; /* [n_returns] owned: offsets as given of the '\r' dropped before '\n' */
   size_t n_returns;
   bool crlf; /* the first line end was "\r\n" */
+  uint64_t serial; /* no other text of the same documents has it; 0: of none */
 } completion__text;
 
 /* NULL: out of memory. */
@@ -48,6 +49,9 @@ typedef struct completion__place {
   const char *path; /* relative to the root, else the file's own name */
   char repository[];
 } completion__place;
+
+completion__place *completion__place_hold(completion__place *p);
+void completion__place_release(completion__place *p); /* NULL is a no-op */
 
 typedef struct completion__document {
   atomic_int refs;

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "completion/polish.h"
+#include "completion/run.h"
 #include "completion/seed.h"
-#include "completion/stop.h"
 #include "completion/window.h"
 
 /* ---- the job object -------------------------------------------------------------------- */
@@ -24,6 +24,7 @@ static void job_end(completion_job *j) {
   for (int i = 0; i < j->n_views; i++) completion__view_release(&j->views[i]);
   completion__buffer_free(&j->selected);
   pthread_mutex_lock(&c->lock);
+  completion__through_end(j);
   if (j->previous)
     j->previous->next = j->next;
   else
@@ -36,31 +37,13 @@ static void job_end(completion_job *j) {
 
 /* ---- a run ----------------------------------------------------------------------------- */
 
-typedef struct run {
-  completion_job *j;
-  completion *c;
-  completion__buffer virtual_before; /* where the popup's text stands in for the document's */
-  completion__slice before, after;   /* of the cursor */
-  size_t typed;                      /* bytes at the end of before that follow the anchor */
-  completion__reuse_terms terms;
-  completion__stop stop_rules;
-  completion__buffer text; /* generated, from the cursor on */
-  size_t keep;             /* bytes of it, once a rule said stop */
-  completion_stop stop;
-  engine_tokens ids; /* prompt, typed text and what was generated */
-  completion__slice must;      /* typed text that the model's next tokens must agree with */
-  completion__slice unwritten; /* of it, what on_tokens has not been given yet */
-  int lines_told;    /* in the last on_update */
-  completion_stats stats;
-  int status;
-  const char *message;
-} run;
+typedef completion__run run;
 
-static completion__slice typed_slice(const run *r) {
+completion__slice completion__run_typed(const completion__run *r) {
   return completion__slice_cut(r->before, r->before.len - r->typed, r->before.len);
 }
 
-static int engine_failed(run *r, int engine_result) {
+int completion__run_failed(completion__run *r, int engine_result) {
   if (engine_result == ENGINE_ECANCELLED) return COMPLETION_ECANCELLED;
   if (engine_result == ENGINE_ENOMEM) return COMPLETION_ENOMEM;
   r->message = engine_strstatus(engine_result);
@@ -68,6 +51,27 @@ static int engine_failed(run *r, int engine_result) {
 }
 
 static bool cancelled(const run *r) { return atomic_load(&r->j->job.cancel); }
+
+/* ---- cursor ---------------------------------------------------------------------------- */
+
+static int find_cursor(run *r) {
+  completion_job *j = r->j;
+  const completion__text *t = j->views[0].text;
+  completion__slice all = completion__text_slice(t);
+  if (!j->has_selection) {
+    size_t at = completion__text_offset(t, j->offset);
+    r->before = completion__slice_cut(all, 0, at);
+    r->after = completion__slice_cut(all, at, all.len);
+    return 0;
+  }
+  size_t from = completion__text_offset(t, j->selected_start);
+  int status = completion__buffer_append(&r->virtual_before, all.s, from);
+  if (!status)
+    status = completion__buffer_append(&r->virtual_before, j->selected.s, j->selected.len);
+  r->before = completion__buffer_slice(&r->virtual_before);
+  r->after = completion__slice_cut(all, completion__text_offset(t, j->selected_end), all.len);
+  return status;
+}
 
 /* ---- telling --------------------------------------------------------------------------- */
 
@@ -135,38 +139,49 @@ static void tell_lines(run *r) {
   tell(r, end, false, r->j->on_update);
 }
 
-/* ---- prompt ---------------------------------------------------------------------------- */
-
-static int find_cursor(run *r) {
-  completion_job *j = r->j;
-  const completion__text *t = j->views[0].text;
-  completion__slice all = completion__text_slice(t);
-  if (!j->has_selection) {
-    size_t at = completion__text_offset(t, j->offset);
-    r->before = completion__slice_cut(all, 0, at);
-    r->after = completion__slice_cut(all, at, all.len);
-    return 0;
+/* The same to the request that will take the text over, from its own cursor on; it has typed what
+ * stands before that. */
+static void tell_heir(run *r, completion_job *heir) {
+  run f = {.j = heir, .c = r->c, .stats = r->stats};
+  if (atomic_load(&heir->job.cancel) || find_cursor(&f)) return;
+  if (f.before.len < r->before.len || f.before.len - r->before.len > r->text.len) return;
+  size_t typed = f.before.len - r->before.len;
+  if (heir == r->told) {
+    f.lines_told = r->heir_lines;
+  } else if (!completion__slice_starts(f.before, r->before) ||
+             (typed && memcmp(f.before.s + r->before.len, r->text.s, typed) != 0)) {
+    return;
   }
-  size_t from = completion__text_offset(t, j->selected_start);
-  int status = completion__buffer_append(&r->virtual_before, all.s, from);
-  if (!status)
-    status = completion__buffer_append(&r->virtual_before, j->selected.s, j->selected.len);
-  r->before = completion__buffer_slice(&r->virtual_before);
-  r->after = completion__slice_cut(all, completion__text_offset(t, j->selected_end), all.len);
-  return status;
+  f.text = (completion__buffer){.s = r->text.s ? r->text.s + typed : NULL,
+                                .len = r->text.len - typed};
+  tell_lines(&f);
+  r->told = heir;
+  r->heir_lines = f.lines_told;
 }
+
+/* After a step. False: what the user types is something else. */
+static bool tell_all(run *r) {
+  bool own;
+  completion_job *heir;
+  if (!completion__through_step(r->j, completion__buffer_slice(&r->text), &own, &heir)) {
+    r->status = COMPLETION_ECANCELLED;
+    return false;
+  }
+  if (own) tell_lines(r);
+  if (heir) tell_heir(r, heir);
+  return true;
+}
+
+/* ---- prompt ---------------------------------------------------------------------------- */
 
 /* The anchored prompt where it serves, else a new one, anchored before the token at the cursor. */
 static int find_prompt(run *r) {
   completion_job *j = r->j;
   completion__reuse *reuse = &r->c->reuse;
-  int context = engine_get_info(r->c->engine)->context;
-  int budget = context - j->options.max_tokens - COMPLETION__TYPED_TOKENS;
-  if (budget > j->options.prompt_tokens) budget = j->options.prompt_tokens;
-  completion__reuse_key key = {j->views[0].document, budget, j->options.no_context};
+  completion__reuse_key key = {j->views[0].document, r->key.budget, r->key.no_context};
   if (completion__reuse_fits(reuse, &key, r->before, r->after, &r->typed)) {
     engine_tokens typed = {0};
-    completion__slice t = typed_slice(r);
+    completion__slice t = completion__run_typed(r);
     int rc = t.len ? engine_tokenize(r->c->engine, t.s, t.len, false, &typed) : 0;
     bool fits = rc == 0 && typed.n <= COMPLETION__TYPED_TOKENS;
     engine_tokens_free(&typed);
@@ -182,7 +197,7 @@ static int find_prompt(run *r) {
       .n_views = j->n_views,
       .before = completion__slice_cut(r->before, 0, r->before.len - r->typed),
       .after = r->after,
-      .budget = budget,
+      .budget = r->key.budget,
       .no_context = j->options.no_context,
       .cancel = &j->job.cancel,
       .settled = &r->c->settled};
@@ -244,102 +259,15 @@ static void sync_pool(run *r) {
     completion__pool_sync(r->c, r->j->views, r->j->n_views);
 }
 
-/* ---- typed text ------------------------------------------------------------------------ */
-
-/* The token that the tokenizer would begin the bytes with, or -1. */
-static int first_token(const engine *e, completion__slice t, int32_t *id) {
-  engine_tokens own = {0};
-  *id = -1;
-  int rc = t.len ? engine_tokenize(e, t.s, t.len, false, &own) : 0;
-  size_t len = 0;
-  const char *text = rc == 0 && own.n ? engine_token_text(e, own.ids[0], &len) : "";
-  if (len && len <= t.len && memcmp(text, t.s, len) == 0) *id = own.ids[0]; /* else normalised */
-  engine_tokens_free(&own);
-  return rc;
-}
-
-/* The likeliest token that agrees with `must`: one that begins with all of it, or the one that
- * the tokenizer would begin it with. Any other start of it is left out: "." is likely before
- * any name, but no name is ever written as "." and the rest. Of blanks the last one belongs to
- * the word that follows, so they may also begin as if they were one fewer. */
-static int best_agreeing(const run *r, const float *logits, completion__slice must,
-                         int32_t *best) {
-  const engine *e = r->c->engine;
-  int32_t fewer = -1;
-  int rc = first_token(e, must, best);
-  if (!rc && completion__is_blank(must.s[must.len - 1]))
-    rc = first_token(e, completion__slice_cut(must, 0, must.len - 1), &fewer);
-  if (rc) return rc;
-  if (fewer >= 0 && (*best < 0 || logits[fewer] > logits[*best])) *best = fewer;
-  int vocab = engine_get_info(e)->vocab;
-  for (int32_t id = 0; id < vocab; id++) {
-    if (*best >= 0 && !(logits[id] > logits[*best])) continue;
-    size_t len = 0;
-    const char *text = engine_token_text(e, id, &len);
-    if (len < must.len || text[0] != must.s[0] || memcmp(text, must.s, must.len) != 0) continue;
-    if (!engine_token_is_special(e, id)) *best = id;
-  }
-  return 0;
-}
+/* ---- decoding -------------------------------------------------------------------------- */
 
 static int sync(run *r) {
   int computed = 0;
   int rc = engine_session_sync(r->c->session, r->ids.ids, r->ids.n, &r->j->job.cancel, &computed);
-  if (rc) return engine_failed(r, rc);
+  if (rc) return completion__run_failed(r, rc);
   r->stats.prefilled_tokens += computed;
   return 0;
 }
-
-/* Token healing: the typed text up to its last token is fed as it is; the rest is written again by
- * the model, which may only choose tokens that agree with it (on_choose), so that what follows
- * begins at a token's border. What the last of them has beyond the cursor opens the answer. */
-static int feed_typed(run *r) {
-  completion__slice typed = typed_slice(r);
-  size_t heal = completion__window_heal(typed);
-  const engine *e = r->c->engine;
-  int rc =
-      engine_tokens_append(&r->ids, r->c->reuse.prompt.tokens.ids, r->c->reuse.prompt.tokens.n);
-  if (!rc && typed.len > heal) rc = engine_tokenize(e, typed.s, typed.len - heal, false, &r->ids);
-  r->must = completion__slice_cut(typed, typed.len - heal, typed.len);
-  r->unwritten = r->must;
-  return rc ? engine_failed(r, rc) : 0;
-}
-
-/* Whether the token may be the next one: it begins with all that must be written, or is the start
- * of it. */
-static bool on_allow(void *user, int32_t id) {
-  const run *r = user;
-  size_t len = 0;
-  const char *text = engine_token_text(r->c->engine, id, &len);
-  size_t n = len < r->must.len ? len : r->must.len;
-  return n > 0 && memcmp(text, r->must.s, n) == 0;
-}
-
-/* The next token, while it is not free. Where no token has the bytes, they are taken as the
- * tokenizer has them. */
-static bool on_choose(void *user, const float *logits, int32_t *id) {
-  run *r = user;
-  const engine *e = r->c->engine;
-  engine_tokens as_is = {0};
-  size_t len = 0;
-  int rc = best_agreeing(r, logits, r->must, id);
-  if (!rc && *id < 0) {
-    rc = engine_tokenize(e, r->must.s, r->must.len, false, &as_is);
-    *id = as_is.n ? as_is.ids[0] : 0;
-    engine_tokens_free(&as_is);
-  }
-  if (rc) {
-    r->status = engine_failed(r, rc);
-    *id = 0;
-    return false;
-  }
-  engine_token_text(e, *id, &len);
-  if (len == 0) len = r->must.len; /* nothing would be written, for ever */
-  r->must = completion__slice_cut(r->must, len, r->must.len);
-  return r->must.len > 0;
-}
-
-/* ---- decoding -------------------------------------------------------------------------- */
 
 static int on_tokens(void *user, const int32_t *ids, int n) {
   run *r = user;
@@ -367,7 +295,7 @@ static int on_tokens(void *user, const int32_t *ids, int n) {
     if (r->stop != COMPLETION_STOP_NONE) return 1;
     if (r->stats.tokens == r->j->options.max_tokens) break;
   }
-  tell_lines(r);
+  if (!tell_all(r)) return 1;
   return r->stats.tokens == r->j->options.max_tokens;
 }
 
@@ -380,8 +308,8 @@ static int decode(run *r) {
                                    .temperature = j->options.temperature,
                                    .top_p = j->options.top_p,
                                    .seed = j->options.seed,
-                                   .choose = heals ? on_choose : NULL,
-                                   .allow = heals ? on_allow : NULL,
+                                   .choose = heals ? completion__heal_choose : NULL,
+                                   .allow = heals ? completion__heal_allow : NULL,
                                    .choose_user = r,
                                    .draft = j->options.draft,
                                    .pool = r->c->pool};
@@ -394,7 +322,7 @@ static int decode(run *r) {
   r->stats.drafted = result.drafted;
   r->stats.accepted = result.accepted;
   r->stats.host_ms = result.host_ms;
-  if (rc) return engine_failed(r, rc);
+  if (rc) return completion__run_failed(r, rc);
   if (r->status) return r->status;
   if (r->stop != COMPLETION_STOP_NONE) return 0;
   if (result.stop == ENGINE_STOP_CANCELLED) return COMPLETION_ECANCELLED;
@@ -416,7 +344,7 @@ static int decode(run *r) {
 static int complete(run *r) {
   completion__reuse *reuse = &r->c->reuse;
   completion__slice rest;
-  switch (completion__reuse_agrees(reuse, &r->terms, typed_slice(r), &rest)) {
+  switch (completion__reuse_agrees(reuse, &r->key.terms, completion__run_typed(r), &rest)) {
     case COMPLETION__AGREES_DONE:
       r->stop = reuse->stop;
       r->keep = rest.len;
@@ -425,14 +353,14 @@ static int complete(run *r) {
     case COMPLETION__AGREES_SO_FAR: {
       int rc = engine_tokens_append(&r->ids, reuse->prompt.tokens.ids, reuse->prompt.tokens.n);
       if (!rc) rc = engine_tokens_append(&r->ids, reuse->middle.ids, reuse->middle.n);
-      if (rc) return engine_failed(r, rc);
+      if (rc) return completion__run_failed(r, rc);
       int status = completion__buffer_append(&r->text, rest.s, rest.len);
       if (status) return status;
       break;
     }
     case COMPLETION__DISAGREES: {
       reuse->answered = false;
-      int status = feed_typed(r);
+      int status = completion__heal_feed(r);
       if (status) return status;
       break;
     }
@@ -451,32 +379,70 @@ static int complete(run *r) {
       return status;
     }
     completion__slice text = completion__slice_of(r->text.s, whole ? r->keep : r->text.len);
-    completion__reuse_keep(reuse, &r->terms, typed_slice(r), text, whole, r->stop, &middle);
+    completion__reuse_keep(reuse, &r->key.terms, completion__run_typed(r), text, whole, r->stop,
+                           &middle);
     engine_tokens_free(&middle);
   }
   return status;
 }
 
+/* What the answer will depend on. */
+static completion__recent_key key_of(const run *r) {
+  const completion_options *o = &r->j->options;
+  int budget = engine_get_info(r->c->engine)->context - o->max_tokens - COMPLETION__TYPED_TOKENS;
+  if (budget > o->prompt_tokens) budget = o->prompt_tokens;
+  return (completion__recent_key){.views = r->j->views,
+                                  .n_views = r->j->n_views,
+                                  .cursor = r->before.len,
+                                  .budget = budget,
+                                  .no_context = o->no_context,
+                                  .terms = {.mode = r->j->mode,
+                                            .max_tokens = o->max_tokens,
+                                            .max_lines = o->max_lines,
+                                            .temperature = o->temperature,
+                                            .top_p = o->top_p,
+                                            .seed = o->seed}};
+}
+
+/* Answers from an answer of before. */
+static bool answer_again(run *r, int *status) {
+  completion__answer a;
+  if (r->j->has_selection || !completion__recent_find(&r->c->recent, &r->key, &a)) return false;
+  r->stop = a.stop;
+  r->keep = a.text.len;
+  r->stats.prompt_tokens = a.prompt_tokens;
+  r->stats.context_pieces = a.pieces;
+  *status = completion__buffer_append(&r->text, a.text.s, a.text.len);
+  return true;
+}
+
+static void keep_answer(run *r) {
+  completion__answer a = {.text = completion__slice_of(r->text.s, r->keep),
+                          .stop = r->stop,
+                          .prompt_tokens = r->stats.prompt_tokens,
+                          .pieces = r->stats.context_pieces};
+  if (!r->j->has_selection) completion__recent_keep(&r->c->recent, &r->key, &a);
+}
+
 static int run_all(run *r) {
   completion_job *j = r->j;
   if (cancelled(r)) return COMPLETION_ECANCELLED;
+  completion__through_begin(j);
   int status = find_cursor(r);
-  if (!status) status = find_prompt(r);
+  if (status) return status;
+  r->key = key_of(r);
+  if (j->options.draft.sources) note_accepted(r);
+  if (answer_again(r, &status)) return status;
+  status = find_prompt(r);
   if (status) return status;
   if (cancelled(r)) return COMPLETION_ECANCELLED;
   completion__stop_init(&r->stop_rules, j->views[0].text->language, r->before, r->after, j->mode,
                         j->options.max_lines);
-  r->terms = (completion__reuse_terms){.mode = j->mode,
-                                       .max_tokens = j->options.max_tokens,
-                                       .max_lines = j->options.max_lines,
-                                       .temperature = j->options.temperature,
-                                       .top_p = j->options.top_p,
-                                       .seed = j->options.seed};
-  if (j->options.draft.sources) note_accepted(r);
   double start = completion__now_ms();
   status = complete(r);
   r->stats.context_pieces = r->c->reuse.prompt.pieces;
   r->stats.prefill_ms = completion__now_ms() - start - r->stats.decode_ms;
+  if (status == 0) keep_answer(r);
   if (status && status != COMPLETION_ECANCELLED) completion__reuse_clear(&r->c->reuse);
   return status;
 }

@@ -5,7 +5,9 @@
 
 #include <pthread.h>
 
+#include "completion/recent.h"
 #include "completion/reuse.h"
+#include "completion/through.h"
 #include "completion/workspace.h"
 
 #define COMPLETION__VIEWS_MAX 24 /* documents that a request looks at */
@@ -36,6 +38,7 @@ struct completion {
   completion__parser *parser;
   completion__reuse reuse;
   completion__settled settled;
+  completion__recent recent;
   struct completion__shown {
     const completion__document *document; /* only compared; NULL: nothing was shown */
     size_t at;                            /* where in its text */
@@ -61,6 +64,7 @@ struct completion_job {
   void (*on_done)(void *user, const completion_result *result);
   void *user;
   double started_ms;
+  completion__through through;
 };
 
 /* Brings the pool up to the documents views[n], the first of them in focus. Engine thread. */

@@ -68,7 +68,8 @@ int completion__reuse_anchor(completion__reuse *r, const completion__reuse_key *
   return 0;
 }
 
-static bool same_terms(const completion__reuse_terms *a, const completion__reuse_terms *b) {
+bool completion__reuse_same_terms(const completion__reuse_terms *a,
+                                  const completion__reuse_terms *b) {
   return a->mode == b->mode && a->max_tokens == b->max_tokens && a->max_lines == b->max_lines &&
          a->temperature == b->temperature && a->top_p == b->top_p && a->seed == b->seed;
 }
@@ -78,7 +79,8 @@ completion__agreement completion__reuse_agrees(const completion__reuse *r,
                                                completion__slice typed, completion__slice *rest) {
   completion__slice old = completion__buffer_slice(&r->typed),
                     text = completion__buffer_slice(&r->text);
-  if (!r->answered || !same_terms(&r->terms, terms) || !completion__slice_starts(typed, old))
+  if (!r->answered || !completion__reuse_same_terms(&r->terms, terms) ||
+      !completion__slice_starts(typed, old))
     return COMPLETION__DISAGREES;
   completion__slice since = completion__slice_cut(typed, old.len, typed.len);
   if (!completion__slice_starts(text, since)) return COMPLETION__DISAGREES;

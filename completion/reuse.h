@@ -30,6 +30,9 @@ typedef struct completion__reuse_terms {
   uint64_t seed;
 } completion__reuse_terms;
 
+bool completion__reuse_same_terms(const completion__reuse_terms *a,
+                                  const completion__reuse_terms *b);
+
 typedef struct completion__reuse {
   completion__reuse_key key;        /* the document is an owned reference; NULL: nothing here */
   completion__buffer before, after; /* of the anchor */

@@ -329,8 +329,7 @@ static void go(lsp__client *c) {
 static void cancel_request(lsp__client *c, const cJSON *params) {
   lsp__id id;
   if (!lsp__id_parse(lsp__json_get(params, "id"), &id)) return;
-  lsp__request *r = lsp__request_find(c, id);
-  if (r != NULL) lsp__request_cancel(r, LSP__CANCELLED, "cancelled");
+  lsp__request_cancel_id(c, id);
 }
 
 static void trace(lsp__client *c, const cJSON *params) { set_trace(c, params, "value"); }

@@ -88,6 +88,10 @@ static int splice(lsp__document *d, size_t at, size_t removed, const char *text,
   d->text.data[d->text.len] = '\0';
   patch_lines(d, at, removed, len);
   d->dirty = true;
+  d->edits++;
+  d->edited = at;
+  d->removed = removed;
+  d->inserted = len;
   return LSP__OK;
 }
 

@@ -23,6 +23,8 @@ struct lsp__document {
   size_t line_count, line_capacity;
   bool lost;  /* an edit could not be applied: it is not the client's text any more */
   bool dirty; /* changed since completion/ last saw it */
+  uint64_t edits; /* so far; the last one put `inserted` bytes at `edited` for `removed` ones */
+  size_t edited, removed, inserted;
   lsp__document *next; /* the store's own */
 };
 

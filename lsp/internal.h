@@ -69,6 +69,8 @@ struct lsp__request {
   bool wants_updates;
   bool running;  /* completion_start succeeded and its on_done was not yet delivered */
   bool answered;
+  bool carried;  /* answered, but its job goes on for the request to come at `cursor` */
+  size_t cursor; /* byte of the document where typing goes on */
   size_t reported; /* bytes of text that a partial result has shown */
   completion_job *job; /* owned reference, NULL before the start and after a cancel */
   uint64_t received; /* ns */
@@ -81,6 +83,11 @@ void lsp__request_submit(lsp__request *r);
 void lsp__request_cancel(lsp__request *r, lsp__outcome outcome, const char *why);
 void lsp__request_free(lsp__request *r); /* one that was not submitted */
 lsp__request *lsp__request_find(lsp__client *c, lsp__id id);
+/* $/cancelRequest. */
+void lsp__request_cancel_id(lsp__client *c, lsp__id id);
+/* The document has changed since it counted `edits`: its requests are answered, their jobs asked to
+ * stop, but for what only typed on at its own cursor. */
+void lsp__requests_edited(lsp__client *c, const lsp__document *d, uint64_t edits);
 /* All of a client's requests, or those about one document. */
 void lsp__requests_cancel(lsp__client *c, const char *uri, lsp__outcome outcome, const char *why);
 /* Starts what waits, where it can now. */

@@ -5,7 +5,13 @@
  * newer one supersedes it. What became pointless (superseded, the text changed, the document
  * closed) is answered with -32800 at once and its job asked to stop: Neovim drops that error
  * silently, VS Code takes it for its own cancellation, and both would show a late answer at the
- * wrong place. -32801 would be logged as a failure by Neovim at every keystroke. */
+ * wrong place. -32801 would be logged as a failure by Neovim at every keystroke.
+ *
+ * One thing goes on after that: the job of a request whose document was only typed into, at the
+ * request's own cursor, with what the job writes anyway ("carried", completion/through.h). The next
+ * request at the cursor as it is then follows it; any other request, edit or cancellation, also of
+ * the request that follows, stops it at the next step like any other job. Its own result is for
+ * nobody: only what it computed is counted. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,8 +166,67 @@ void lsp__requests_cancel(lsp__client *c, const char *uri, lsp__outcome outcome,
 
 lsp__request *lsp__request_find(lsp__client *c, lsp__id id) {
   for (lsp__request *r = c->requests; r != NULL; r = r->next)
-    if (lsp__id_equal(r->id, id) && (!r->answered || r->job != NULL)) return r;
+    if (lsp__id_equal(r->id, id) && !r->carried && (!r->answered || r->job != NULL)) return r;
   return NULL;
+}
+
+/* ---- typing on -------------------------------------------------------------------------- */
+
+static bool is_about(const lsp__request *r, const char *uri) { return strcmp(r->uri, uri) == 0; }
+
+static bool follows(const lsp__request *r, const lsp__request *carried) {
+  return carried->carried && r->selected == NULL && r->offset == carried->cursor &&
+         is_about(r, carried->uri);
+}
+
+/* Lets the job of a request go on though len bytes were put in before text, which is what stands at
+ * its cursor now. False: it does not agree, or there is none that runs. */
+static bool carry(lsp__request *r, const char *text, size_t len, const char *why) {
+  if (r->job == NULL || r->selected != NULL) return false;
+  long moved = completion_job_type(r->job, text, len);
+  if (moved < 0) return false;
+  answer_error(r, LSP__REQUEST_CANCELLED, why, LSP__SUPERSEDED);
+  r->cursor = (r->carried ? r->cursor : r->offset) + (size_t)moved;
+  r->carried = true;
+  return true;
+}
+
+/* Whether the last edit is the same as putting as many bytes in at the cursor: of "ll" it may have
+ * been either one that was typed, and Neovim names the second. */
+static bool is_typed_at(const lsp__document *d, size_t cursor) {
+  const char *text = d->text.data;
+  size_t from = d->edited < cursor ? d->edited : cursor;
+  size_t to = d->edited < cursor ? cursor : d->edited;
+  return d->removed == 0 && cursor <= d->text.len - d->inserted &&
+         memcmp(text + from, text + from + d->inserted, to - from) == 0;
+}
+
+void lsp__requests_edited(lsp__client *c, const lsp__document *d, uint64_t edits) {
+  static const char why[] = "the text has changed";
+  bool one = !d->lost && d->edits == edits + 1;
+  for (lsp__request *r = c->requests, *next; r != NULL; r = next) {
+    next = r->next;
+    if (!is_about(r, d->uri)) continue;
+    size_t cursor = r->carried ? r->cursor : r->offset;
+    if (one && is_typed_at(d, cursor) && carry(r, d->text.data + cursor, d->inserted, why))
+      continue;
+    lsp__request_cancel(r, LSP__SUPERSEDED, why);
+  }
+}
+
+/* What goes on for a request goes on for nobody once that is cancelled, unless another one of the
+ * same place, the popup's, is under way. */
+void lsp__request_cancel_id(lsp__client *c, lsp__id id) {
+  lsp__request *r = lsp__request_find(c, id);
+  if (r == NULL) return;
+  for (lsp__request *old = c->requests, *next; old != NULL; old = next) {
+    next = old->next;
+    bool wanted = !follows(r, old);
+    for (lsp__request *o = c->requests; o != NULL && !wanted; o = o->next)
+      wanted = o != r && !o->answered && follows(o, old);
+    if (!wanted) lsp__request_cancel(old, LSP__CANCELLED, "cancelled");
+  }
+  lsp__request_cancel(r, LSP__CANCELLED, "cancelled");
 }
 
 /* ---- starting -------------------------------------------------------------------------- */
@@ -185,6 +250,8 @@ static void try_start(lsp__request *r) {
       .on_done = on_done,
       .user = r,
   };
+  for (const lsp__request *o = c->requests; o != NULL && query.follows == NULL; o = o->next)
+    if (follows(r, o)) query.follows = o->job;
   int status = completion_start(c->completion, &query, &r->job);
   if (status == COMPLETION_OK) {
     r->running = true;
@@ -205,12 +272,19 @@ void lsp__request_submit(lsp__request *r) {
   r->next = c->requests;
   c->requests = r;
   c->request_count++;
+  static const char why[] = "superseded by a newer request";
+  /* The same asked again: nothing was typed. */
+  for (lsp__request *old = r->next; old != NULL && r->selected == NULL; old = old->next)
+    if (!old->carried && old->handler == r->handler && old->offset == r->offset &&
+        is_about(old, r->uri))
+      carry(old, "", 0, why);
   /* The new one first: what the old one has computed is then still there to be used. */
   try_start(r);
   for (lsp__request *old = r->next, *next; old != NULL; old = next) {
     next = old->next;
-    if (old->handler == r->handler && strcmp(old->uri, r->uri) == 0)
-      lsp__request_cancel(old, LSP__SUPERSEDED, "superseded by a newer request");
+    bool pointless = old->carried ? !follows(r, old)
+                                  : old->handler == r->handler && is_about(old, r->uri);
+    if (pointless) lsp__request_cancel(old, LSP__SUPERSEDED, why);
   }
   settle(r);
 }
@@ -259,7 +333,11 @@ static void on_last(lsp__request *r, const lsp__mail *mail) {
   lsp__client *c = r->client;
   r->running = false;
   c->outstanding--;
-  if (r->job != NULL) {
+  lsp__statistics_worked(&c->statistics, &mail->stats);
+  if (r->job != NULL && r->carried) {
+    if (mail->status < 0) answer_failure(r, mail);
+    stop_job(r);
+  } else if (r->job != NULL) {
     double ms = (double)(uv_hrtime() - r->received) / 1e6;
     if (mail->status < 0) {
       answer_failure(r, mail);
@@ -283,7 +361,7 @@ void lsp__mailbox_deliver(lsp__server *s) {
     c->owners++; /* the last request of a client that left may be the end of it */
     if (mail.final)
       on_last(r, &mail);
-    else if (r->job != NULL && r->handler->on_update != NULL && mail.len > 0)
+    else if (r->job != NULL && !r->carried && r->handler->on_update != NULL && mail.len > 0)
       r->handler->on_update(r, &mail);
     free(mail.text);
     if (mail.final && !c->leaving) lsp__requests_pump(c);

@@ -32,8 +32,7 @@ void lsp__statistics_outcome(lsp__statistics *s, bool popup, lsp__outcome outcom
   (popup ? s->popup_outcomes : s->inline_outcomes)[outcome]++;
 }
 
-void lsp__statistics_finished(lsp__statistics *s, const completion_stats *stats,
-                              completion_stop stop, bool shown, double answer_ms) {
+void lsp__statistics_worked(lsp__statistics *s, const completion_stats *stats) {
   s->tokens += (uint64_t)stats->tokens;
   s->steps += (uint64_t)stats->steps;
   s->drafted += (uint64_t)stats->drafted;
@@ -41,6 +40,10 @@ void lsp__statistics_finished(lsp__statistics *s, const completion_stats *stats,
   s->host_ms += stats->host_ms;
   s->prompt_tokens += (uint64_t)stats->prompt_tokens;
   s->prefilled_tokens += (uint64_t)stats->prefilled_tokens;
+}
+
+void lsp__statistics_finished(lsp__statistics *s, const completion_stats *stats,
+                              completion_stop stop, bool shown, double answer_ms) {
   s->last = *stats;
   s->last_stop = stop;
   lsp__samples_add(&s->prefilled, stats->prefilled_tokens);

@@ -37,6 +37,8 @@ typedef struct lsp__statistics {
 } lsp__statistics;
 
 void lsp__statistics_outcome(lsp__statistics *s, bool popup, lsp__outcome outcome);
+/* What any completion has computed, whether it was finished, cancelled or wanted by nobody. */
+void lsp__statistics_worked(lsp__statistics *s, const completion_stats *stats);
 /* A finished completion, as completion/ reports it, and how long its client waited. */
 void lsp__statistics_finished(lsp__statistics *s, const completion_stats *stats,
                               completion_stop stop, bool shown, double answer_ms);

@@ -85,8 +85,7 @@ void lsp__did_change(lsp__client *c, const cJSON *params) {
     return;
   }
   const cJSON *changes = lsp__json_get(params, "contentChanges");
-  if (!cJSON_IsArray(changes) || changes->child != NULL)
-    lsp__requests_cancel(c, uri, LSP__SUPERSEDED, "the text has changed");
+  uint64_t edits = d->edits;
   if (lsp__json_get_int(item, "version", &version)) {
     /* The order of arrival is the truth; a number that does not grow is only odd. */
     if (version <= d->version)
@@ -97,6 +96,7 @@ void lsp__did_change(lsp__client *c, const cJSON *params) {
   if (lsp__document_change(d, changes, c->encoding, &why) != LSP__OK)
     lsp__client_log(c, LSP__LOG_ERROR, "%s: %s; no completions until its whole text comes", uri,
                     why);
+  if (!cJSON_IsArray(changes) || changes->child != NULL) lsp__requests_edited(c, d, edits);
 }
 
 void lsp__did_close(lsp__client *c, const cJSON *params) {

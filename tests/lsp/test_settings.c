@@ -145,7 +145,8 @@ static void test_statistics(void **state) {
   assert_true(lsp__samples_percentile(&s->answer_ms, 1) == 7);
   const completion_stats stats = {.tokens = 6, .steps = 4, .prefilled_tokens = 7, .drafted = 9,
                                   .accepted = 3, .host_ms = 0.5};
-  lsp__statistics_finished(s, &stats, COMPLETION_STOP_LINE, true, 3);
+  lsp__statistics_worked(s, &stats); /* cancelled: its work is counted, its answer is not */
+  lsp__statistics_worked(s, &stats);
   lsp__statistics_finished(s, &stats, COMPLETION_STOP_LINE, true, 3);
   lsp__statistics_outcome(s, false, LSP__SHOWN);
   lsp__statistics_outcome(s, true, LSP__FAILED);
