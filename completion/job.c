@@ -269,8 +269,10 @@ static int sync(run *r) {
   return 0;
 }
 
+/* The tokens of one step. `unused` becomes how many of them follow the end of the answer. */
 static int on_tokens(void *user, const int32_t *ids, int n) {
   run *r = user;
+  r->unused = n;
   if (r->status) return 1;
   if (r->stats.tokens == 0) r->stats.first_token_ms = completion__now_ms() - r->j->started_ms;
   for (int i = 0; i < n; i++) {
@@ -289,6 +291,7 @@ static int on_tokens(void *user, const int32_t *ids, int n) {
       return 1;
     }
     if (typed == 0) r->stats.tokens++;
+    r->unused--;
     if (r->text.len == 0) continue;
     r->stop =
         completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), false, &r->keep);
@@ -320,7 +323,9 @@ static int decode(run *r) {
   r->stats.decode_ms = completion__now_ms() - start;
   r->stats.steps = result.steps;
   r->stats.drafted = result.drafted;
-  r->stats.accepted = result.accepted;
+  /* A step's last token is the model's own; of the guesses, those count that the answer has. */
+  r->stats.accepted = result.accepted - (r->unused > 1 ? r->unused - 1 : 0);
+  if (r->stats.accepted > r->stats.tokens) r->stats.accepted = r->stats.tokens;
   r->stats.host_ms = result.host_ms;
   if (rc) return completion__run_failed(r, rc);
   if (r->status) return r->status;

@@ -184,6 +184,26 @@ static void test_guesses_change_no_text(void **state) {
   }
 }
 
+/* Guesses that reach beyond the line that was asked for: those in the answer count, no others. */
+static void test_guesses_beyond_the_end(void **state) {
+  (void)state;
+  answer lines, line;
+  completion_options all = small;
+  assert_int_equal(engine_draft_parse("all", &all.draft), 0);
+  all.draft.all_of_them = true;
+  ask_mode(&lines, "file:///w/b.py", THREE "<|>", COMPLETION_MULTI_LINE);
+  assert_non_null(strchr(lines.text, '\n'));
+  completion_delete(c);
+  assert_int_equal(completion_new(&c, the_engine, &all), 0);
+  char text[8192];
+  snprintf(text, sizeof text, "%s%s", THREE, lines.text);
+  set_text("file:///w/b.py", text); /* from where it will be guessed */
+  ask_mode(&line, URI, THREE "<|>", COMPLETION_SINGLE_LINE);
+  assert_null(strchr(line.text, '\n'));
+  assert_true(line.stats.steps < line.stats.tokens && line.stats.accepted > 0);
+  assert_true(line.stats.accepted <= line.stats.tokens);
+}
+
 /* An answer that stands in the text with the next request was accepted, and is in the pool then;
  * one that does not is not. */
 static void test_accepted_answers(void **state) {
@@ -548,6 +568,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_same_text_twice),
       TEST(test_guesses_change_no_text),
+      TEST(test_guesses_beyond_the_end),
       TEST(test_accepted_answers),
       TEST(test_inside_a_word),
       TEST(test_a_keystroke_costs_a_few_tokens),
