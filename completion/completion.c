@@ -34,6 +34,17 @@ const char *completion_strstatus(int status) {
   }
 }
 
+const char *completion_strquiet(completion_quiet quiet) {
+  static const char *const names[] = {"",        "in a comment", "in a string", "mid-line",
+                                      "nothing", "there already", "broken",     "unsure"};
+  return quiet >= 0 && (size_t)quiet < sizeof names / sizeof *names ? names[quiet] : "";
+}
+
+const char *completion_strsource(completion_source source) {
+  static const char *const names[] = {"model", "typed", "recent", "nothing"};
+  return source >= 0 && (size_t)source < sizeof names / sizeof *names ? names[source] : "";
+}
+
 const char *completion_strstop(completion_stop stop) {
   switch (stop) {
     case COMPLETION_STOP_NONE:

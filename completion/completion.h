@@ -39,6 +39,13 @@ typedef struct completion_options {
   int max_tokens;        /* most tokens of a completion; 0: 64 */
   int max_lines;         /* most lines shown; 0: 8 */
   bool no_context;       /* leave out what tree-sitter finds (signatures, other files) */
+  bool no_gate;          /* show also what the grammar cannot read */
+  bool no_polish;        /* show what the model wrote as it is (for measuring) */
+  /* Where an automatic request is not even begun: */
+  bool no_comments, no_strings; /* inside of them */
+  bool mid_line;         /* true: also where the rest of the line is more than closers and blanks */
+  float confidence;      /* 0 to 1: an automatic request shows nothing whose tokens' probabilities
+                            have a smaller geometric mean; 0: no such limit */
   bool no_draft;         /* decode plainly, one token a step */
   engine_draft draft;    /* how tokens are guessed ahead; zeroed: from all sources */
   float temperature;     /* 0: greedy */
@@ -135,6 +142,54 @@ typedef enum completion_stop {
 
 const char *completion_strstop(completion_stop stop);
 
+/* Why nothing is shown. */
+typedef enum completion_quiet {
+  COMPLETION_QUIET_NO = 0,   /* there is text */
+  COMPLETION_QUIET_COMMENT,  /* in a comment: no_comments */
+  COMPLETION_QUIET_STRING,   /* in a string: no_strings */
+  COMPLETION_QUIET_MID_LINE, /* there is code to the right of the cursor: not mid_line */
+  COMPLETION_QUIET_NOTHING,  /* the model wrote nothing, or nothing but blanks */
+  COMPLETION_QUIET_THERE,    /* all that it wrote stands there already */
+  COMPLETION_QUIET_BROKEN,   /* the grammar cannot read it, no part of it either */
+  COMPLETION_QUIET_UNSURE,   /* the model was not sure enough: confidence */
+} completion_quiet;
+
+/* One or two words, as "mid-line". */
+const char *completion_strquiet(completion_quiet quiet);
+
+/* How a request was answered. */
+typedef enum completion_source {
+  COMPLETION_FROM_MODEL = 0, /* it was decoded for this request */
+  COMPLETION_FROM_TYPED,     /* the last answer, or a running request's, of which some was typed */
+  COMPLETION_FROM_RECENT,    /* an answer of before, at the same place in the same text */
+  COMPLETION_FROM_NOTHING,   /* not even begun: quiet */
+} completion_source;
+const char *completion_strsource(completion_source source);
+
+/* A piece of the prompt, in the order of rank. */
+typedef struct completion_piece {
+  const char *path;   /* of the file, relative to its workspace folder */
+  const char *why;    /* "scope", "import", "referenced", "imported", ... */
+  int line, lines;    /* where it stands in the file, from 0, and how many it has */
+  double score;       /* what it was ranked by */
+  bool chosen;        /* it is in the prompt; else there was no room */
+} completion_piece;
+
+/* What was decided, and what for. */
+typedef struct completion_why {
+  completion_quiet quiet;
+  completion_source source;
+  const char *extent; /* how much was asked for: "line", "statement", "block" */
+  const char *language; /* the grammar's name, or "" */
+  double confidence;  /* geometric mean of the tokens' probabilities; 0: not known */
+  int errors;         /* places the grammar cannot read with the text, less those without it; valid
+                         where gated */
+  bool gated;         /* the grammar was asked */
+  int cut;            /* bytes that it, or the polish, took away from what the model wrote */
+  const completion_piece *pieces; /* [n_pieces] of the prompt */
+  int n_pieces;
+} completion_why;
+
 typedef struct completion_stats {
   int prompt_tokens;
   int prefilled_tokens; /* of them, computed for this request (the rest was in the KV cache) */
@@ -143,6 +198,7 @@ typedef struct completion_stats {
   int context_pieces;   /* signatures and snippets that tree-sitter contributed */
   double context_ms, prompt_ms, prefill_ms, first_token_ms, decode_ms, total_ms;
   double host_ms;       /* of decode_ms, outside the model's steps */
+  double gate_ms;       /* parsing what was written, polish included */
 } completion_stats;
 
 typedef struct completion_result {
@@ -154,9 +210,16 @@ typedef struct completion_result {
   size_t replace_start, replace_end; /* bytes of the document that the text takes the place of;
                           replace_start <= cursor <= replace_end, all on the cursor's line */
   bool final;          /* false in on_update */
+  /* Where the query asks for several: the others, distinct, best first, each taking the place of
+   * the same bytes. [n_others] zero-terminated. */
+  const char *const *others;
+  int n_others;
+  completion_why why;  /* zeroed in on_update */
   completion_stop stop;
   completion_stats stats;
 } completion_result;
+
+#define COMPLETION_CANDIDATES_MAX 5
 
 typedef enum completion_mode {
   COMPLETION_AUTO = 0,    /* by syntax: inside a line one line; at a block's start several */
@@ -175,6 +238,8 @@ typedef struct completion_query {
   size_t selected_start;
   size_t selected_end;
   int max_tokens; /* 0: the option's */
+  bool automatic; /* nobody asked for it by hand: it may be kept quiet (completion_options) */
+  int candidates; /* most texts, up to COMPLETION_CANDIDATES_MAX; 0: one */
   /* Each whole first line and later growth, polished as if final; the next update or the
    * result extends or replaces it. NULL: not wanted. The result is borrowed for the call. */
   void (*on_update)(void *user, const completion_result *partial);

@@ -270,8 +270,10 @@ static int sync(run *r) {
 }
 
 /* The tokens of one step. `unused` becomes how many of them follow the end of the answer. */
-static int on_tokens(void *user, const int32_t *ids, int n) {
+static int on_step(void *user, const engine_step *step) {
   run *r = user;
+  const int32_t *ids = step->ids;
+  int n = step->n;
   r->unused = n;
   if (r->status) return 1;
   if (r->stats.tokens == 0) r->stats.first_token_ms = completion__now_ms() - r->j->started_ms;
@@ -319,7 +321,7 @@ static int decode(run *r) {
   engine_generate_result result = {0};
   sync_pool(r);
   double start = completion__now_ms();
-  int rc = engine_session_generate(r->c->session, &params, &j->job.cancel, on_tokens, r, &result);
+  int rc = engine_session_generate(r->c->session, &params, &j->job.cancel, on_step, r, &result);
   r->stats.decode_ms = completion__now_ms() - start;
   r->stats.steps = result.steps;
   r->stats.drafted = result.drafted;

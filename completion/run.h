@@ -18,7 +18,7 @@ typedef struct completion__run {
   completion_stop stop;
   engine_tokens ids; /* prompt, typed text and what was generated */
   completion__slice must;      /* typed text that the model's next tokens must agree with */
-  completion__slice unwritten; /* of it, what on_tokens has not been given yet */
+  completion__slice unwritten; /* of it, what on_step has not been given yet */
   int unused;        /* tokens of the last step, behind the answer's end */
   int lines_told;    /* in the last on_update */
   const completion_job *told; /* the heir that lines were told to; NULL: none yet */

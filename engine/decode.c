@@ -415,7 +415,7 @@ static bool take(run *r, int n) {
   return s->n_cached == s->n;
 }
 
-static int step(run *r, int (*on_tokens)(void *user, const int32_t *ids, int n), void *user,
+static int step(run *r, int (*on_step)(void *user, const engine_step *step), void *user,
                 double start) {
   kernels_result result;
   int rc = compute(r, &result);
@@ -430,7 +430,8 @@ static int step(run *r, int (*on_tokens)(void *user, const int32_t *ids, int n),
   r->r.accepted += r->n - 1;
   bool full = take(r, n) && !stopped;
   if (stopped) r->r.stop = ENGINE_STOP_TOKEN;
-  if (n > 0 && on_tokens != NULL && on_tokens(user, r->came, n) != 0)
+  engine_step told = {.ids = r->came, .n = n};
+  if (n > 0 && on_step != NULL && on_step(user, &told) != 0)
     r->r.stop = ENGINE_STOP_CALLER;
   else if (full)
     r->r.stop = r->r.tokens >= r->p->max_tokens ? ENGINE_STOP_MAX : ENGINE_STOP_CONTEXT;
@@ -449,8 +450,8 @@ static int compute_rest(run *r, const atomic_bool *cancel) {
 
 int engine_session_generate(engine_session *s, const engine_generate_params *params,
                             const atomic_bool *cancel,
-                            int (*on_tokens)(void *user, const int32_t *ids, int n),
-                            void *user, engine_generate_result *result) {
+                            int (*on_step)(void *user, const engine_step *step), void *user,
+                            engine_generate_result *result) {
   run r = {.s = s, .p = params, .sample = params->temperature > 0,
            .choosing = params->choose != NULL};
   double start = engine__now_ms();
@@ -470,7 +471,7 @@ int engine_session_generate(engine_session *s, const engine_generate_params *par
   double begun = engine__now_ms();
   while (rc == ENGINE_OK && r.r.stop == ENGINE_STOP_NONE) {
     r.r.stop = before_step(&r, cancel);
-    if (r.r.stop == ENGINE_STOP_NONE) rc = step(&r, on_tokens, user, start);
+    if (r.r.stop == ENGINE_STOP_NONE) rc = step(&r, on_step, user, start);
   }
   double ended = engine__now_ms();
   r.r.host_ms += ended - begun;

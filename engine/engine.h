@@ -258,16 +258,31 @@ typedef enum engine_stop_reason {
   ENGINE_STOP_NONE = 0,
   ENGINE_STOP_TOKEN,     /* the model ended it */
   ENGINE_STOP_MAX,       /* max_tokens reached */
-  ENGINE_STOP_CALLER,    /* on_tokens asked to stop */
+  ENGINE_STOP_CALLER,    /* on_step asked to stop */
   ENGINE_STOP_CONTEXT,   /* the KV cache is full */
   ENGINE_STOP_CANCELLED,
 } engine_stop_reason;
+
+#define ENGINE_OTHERS 4
+
+/* The new tokens of one step. Borrowed for the call. */
+typedef struct engine_step {
+  const int32_t *ids; /* [n], stop tokens excluded unless ignore_stop */
+  int n;
+  /* Where engine_generate_params.score is set, else NULL: */
+  const float *logprobs;       /* [n] natural logarithm of each token's probability, at temperature
+                                  1; of a token that the caller chose (choose), 0 */
+  const int32_t *others;       /* [n * ENGINE_OTHERS] the likeliest other tokens in each place,
+                                  best first; -1: none */
+  const float *other_logprobs; /* [n * ENGINE_OTHERS] */
+} engine_step;
 
 typedef struct engine_generate_params {
   int max_tokens;
   float temperature; /* 0: greedy */
   float top_p;       /* 0 or 1: all; used where temperature > 0 */
   uint64_t seed;
+  bool score;        /* on_step gets probabilities, too */
   bool ignore_stop;  /* go on through stop tokens, exactly max_tokens */
   engine_draft draft; /* changes the speed, never the tokens */
   engine_pool *pool;  /* borrowed during the call; NULL: none */
@@ -297,14 +312,14 @@ typedef struct engine_generate_result {
   double total_ms;
 } engine_generate_result;
 
-/* Continues the synced tokens. on_tokens gets each step's new tokens (stop tokens excluded
- * unless ignore_stop) and returns 0 to go on, non-zero to stop after them. cancel is read
+/* Continues the synced tokens. on_step returns 0 to go on, non-zero to stop after it; it is not
+ * called for a step that gave nothing but a stop token. cancel is read
  * before every step. Returns 0, also when stopped or cancelled (see result->stop), or a
  * negative status. Generated tokens stay in the session. */
 int engine_session_generate(engine_session *s, const engine_generate_params *params,
                             const atomic_bool *cancel,
-                            int (*on_tokens)(void *user, const int32_t *ids, int n),
-                            void *user, engine_generate_result *result);
+                            int (*on_step)(void *user, const engine_step *step), void *user,
+                            engine_generate_result *result);
 
 /* The tokens whose keys and values are in the cache. Borrowed until the session changes. */
 const int32_t *engine_session_tokens(const engine_session *s, int *n);

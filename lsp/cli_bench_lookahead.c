@@ -206,8 +206,8 @@ static int open_hole(bench *b, const hole *h, char *uri, size_t size, engine_tok
   return rc == COMPLETION_OK ? completion_prompt(b->c, uri, h->from, prompt) : rc;
 }
 
-static int collect(void *user, const int32_t *ids, int n) {
-  return engine_tokens_append(user, ids, n) != ENGINE_OK;
+static int collect(void *user, const engine_step *step) {
+  return engine_tokens_append(user, step->ids, step->n) != ENGINE_OK;
 }
 
 static void add_up(sums *to, const engine_generate_result *r, double plain_ms) {

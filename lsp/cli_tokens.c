@@ -79,8 +79,8 @@ int cli_tokenize(const cli_options *o) {
   return rc == 0 ? 0 : 1;
 }
 
-static int collect(void *user, const int32_t *ids, int n) {
-  return engine_tokens_append(user, ids, n) != ENGINE_OK;
+static int collect(void *user, const engine_step *step) {
+  return engine_tokens_append(user, step->ids, step->n) != ENGINE_OK;
 }
 
 static int generate(const cli_options *o, engine *e, const engine_tokens *prompt) {

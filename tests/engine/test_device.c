@@ -125,8 +125,8 @@ static void test_unload_and_back(void **state) {
   end(&f);
 }
 
-static int take(void *user, const int32_t *ids, int n) {
-  return engine_tokens_append(user, ids, n) != ENGINE_OK;
+static int take(void *user, const engine_step *step) {
+  return engine_tokens_append(user, step->ids, step->n) != ENGINE_OK;
 }
 
 static void generate(engine_session *s, int n, engine_tokens *out) {

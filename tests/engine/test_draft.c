@@ -66,11 +66,11 @@ typedef struct sink {
   int calls, stop_at; /* > 0: ask to stop once there are so many */
 } sink;
 
-static int take(void *user, const int32_t *ids, int n) {
+static int take(void *user, const engine_step *step) {
   sink *k = user;
   k->calls++;
-  assert_true(n >= 1);
-  assert_int_equal(engine_tokens_append(&k->tokens, ids, n), ENGINE_OK);
+  assert_true(step->n >= 1);
+  assert_int_equal(engine_tokens_append(&k->tokens, step->ids, step->n), ENGINE_OK);
   return k->stop_at > 0 && k->tokens.n >= k->stop_at;
 }
 

@@ -40,9 +40,9 @@ typedef struct sink {
   atomic_bool *cancel; /* set at the first token, if not NULL */
 } sink;
 
-static int take(void *user, const int32_t *ids, int n) {
+static int take(void *user, const engine_step *step) {
   sink *k = user;
-  assert_int_equal(engine_tokens_append(&k->tokens, ids, n), ENGINE_OK);
+  assert_int_equal(engine_tokens_append(&k->tokens, step->ids, step->n), ENGINE_OK);
   if (k->cancel != NULL) atomic_store(k->cancel, true);
   return k->stop_after > 0 && k->tokens.n >= k->stop_after;
 }

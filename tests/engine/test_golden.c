@@ -185,11 +185,11 @@ typedef struct collected {
   int n;
 } collected;
 
-static int collect(void *user, const int32_t *ids, int n) {
+static int collect(void *user, const engine_step *step) {
   collected *c = user;
-  for (int i = 0; i < n; i++) {
+  for (int i = 0; i < step->n; i++) {
     assert_true(c->n < STEPS);
-    c->ids[c->n++] = ids[i];
+    c->ids[c->n++] = step->ids[i];
   }
   return 0;
 }
