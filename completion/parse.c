@@ -34,16 +34,9 @@ static bool step(TSTreeCursor *cursor, bool inside) {
 int completion_parse_errors(const char *language_id, const char *uri, const char *text,
                             size_t len) {
   TSTree *tree;
-  int errors = 0, rc = parse(language_id, uri, text, len, &tree);
+  int rc = parse(language_id, uri, text, len, &tree);
   if (rc != COMPLETION_OK) return rc;
-  TSTreeCursor cursor = ts_tree_cursor_new(ts_tree_root_node(tree));
-  bool inside;
-  do {
-    TSNode node = ts_tree_cursor_current_node(&cursor);
-    errors += ts_node_is_error(node) || ts_node_is_missing(node);
-    inside = ts_node_has_error(node);
-  } while (step(&cursor, inside));
-  ts_tree_cursor_delete(&cursor);
+  int errors = completion__syntax_errors(tree);
   ts_tree_delete(tree);
   return errors;
 }

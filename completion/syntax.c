@@ -120,13 +120,18 @@ static const char *read_text(void *payload, uint32_t at, TSPoint point, uint32_t
   return *read ? t->bytes + at : "";
 }
 
-static TSTree *parse(completion__parser *p, TSTree *old, completion__text *text, patience *wait) {
-  TSInput input = {.payload = text, .read = read_text, .encoding = TSInputEncodingUTF8};
+static TSTree *parse_input(completion__parser *p, TSTree *old, const grammars_language *l,
+                           TSInput input, patience *wait) {
   TSParseOptions options = {.payload = wait, .progress_callback = parse_progress};
-  if (!ts_parser_set_language(p->parser, text->language->grammar())) return NULL;
+  input.encoding = TSInputEncodingUTF8;
+  if (!ts_parser_set_language(p->parser, l->grammar())) return NULL;
   TSTree *tree = ts_parser_parse_with_options(p->parser, old, input, options);
   ts_parser_reset(p->parser);
   return tree;
+}
+
+static TSTree *parse(completion__parser *p, TSTree *old, completion__text *text, patience *wait) {
+  return parse_input(p, old, text->language, (TSInput){.payload = text, .read = read_text}, wait);
 }
 
 const TSTree *completion__syntax_tree(completion__parser *p, completion__document *d,
@@ -157,6 +162,68 @@ const TSTree *completion__syntax_tree(completion__parser *p, completion__documen
   s->text = held;
   s->definitions_known = false;
   return s->tree;
+}
+
+/* ---- variants and errors --------------------------------------------------------------- */
+
+typedef struct variant {
+  completion__slice before, put, after;
+} variant;
+
+static const char *read_variant(void *payload, uint32_t at, TSPoint point, uint32_t *read) {
+  (void)point;
+  const variant *v = payload;
+  const completion__slice parts[] = {v->before, v->put, v->after};
+  size_t from = at;
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    if (from < parts[i].len) {
+      *read = (uint32_t)(parts[i].len - from);
+      return parts[i].s + from;
+    }
+    from -= parts[i].len;
+  }
+  *read = 0;
+  return "";
+}
+
+TSTree *completion__syntax_variant(completion__parser *p, completion__document *d,
+                                   completion__text *text, size_t start, size_t end,
+                                   completion__slice put, const atomic_bool *cancel) {
+  const TSTree *own = completion__syntax_tree(p, d, text, cancel);
+  if (!own || text->len + put.len > COMPLETION__SYNTAX_BYTES) return NULL;
+  completion__slice all = completion__text_slice(text);
+  variant v = {completion__slice_cut(all, 0, start), put,
+               completion__slice_cut(all, end, all.len)};
+  TSPoint at = point_after((TSPoint){0, 0}, v.before);
+  TSInputEdit edit = {
+      .start_byte = (uint32_t)start,
+      .old_end_byte = (uint32_t)end,
+      .new_end_byte = (uint32_t)(start + put.len),
+      .start_point = at,
+      .old_end_point = point_after(at, completion__slice_cut(all, start, end)),
+      .new_end_point = point_after(at, put),
+  };
+  TSTree *old = ts_tree_copy(own);
+  ts_tree_edit(old, &edit);
+  patience wait = {completion__now_ms() + p->patience_ms, cancel};
+  TSTree *tree = parse_input(p, old, text->language, (TSInput){.payload = &v, .read = read_variant},
+                             &wait);
+  ts_tree_delete(old);
+  return tree;
+}
+
+int completion__syntax_errors(const TSTree *tree) {
+  TSTreeCursor cursor = ts_tree_cursor_new(ts_tree_root_node(tree));
+  int errors = 0;
+  for (bool more = true; more;) {
+    TSNode node = ts_tree_cursor_current_node(&cursor);
+    errors += ts_node_is_error(node) || ts_node_is_missing(node);
+    if (ts_node_has_error(node) && ts_tree_cursor_goto_first_child(&cursor)) continue;
+    while (!(more = ts_tree_cursor_goto_next_sibling(&cursor)))
+      if (!ts_tree_cursor_goto_parent(&cursor)) break;
+  }
+  ts_tree_cursor_delete(&cursor);
+  return errors;
 }
 
 /* ---- definitions ----------------------------------------------------------------------- */
