@@ -313,7 +313,8 @@ int completion_prompt(completion *c, const char *uri, size_t offset, engine_toke
 int completion_start(completion *c, const completion_query *q, completion_job **job) {
   if (job) *job = NULL;
   if (!q || !q->uri || !q->on_done || q->max_tokens < 0 || q->mode < COMPLETION_AUTO ||
-      q->mode > COMPLETION_MULTI_LINE)
+      q->mode > COMPLETION_MULTI_LINE || q->candidates < 0 ||
+      q->candidates > COMPLETION_CANDIDATES_MAX)
     return COMPLETION_EINVAL;
   completion__document *d = completion__documents_find(&c->documents, q->uri);
   if (!d || !is_position(d->text, q->offset)) return COMPLETION_EINVAL;
@@ -330,6 +331,8 @@ int completion_start(completion *c, const completion_query *q, completion_job **
   j->options = c->options;
   if (q->max_tokens) j->options.max_tokens = q->max_tokens;
   j->mode = q->mode;
+  j->automatic = q->automatic;
+  j->candidates = q->candidates ? q->candidates : 1;
   j->offset = q->offset;
   j->on_update = q->on_update;
   j->on_done = q->on_done;

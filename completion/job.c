@@ -1,4 +1,4 @@
-/* job.c - one request's life on the engine thread: prompt, healing, decoding, the answer.
+/* job.c - one request's life on the engine thread: prompt, the answer that is known or written.
  *
  * Whatever happens, on_done is called once, at the end of completion__job_run, and nothing
  * but it tells how the request went. */
@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "completion/polish.h"
 #include "completion/run.h"
 #include "completion/seed.h"
 #include "completion/window.h"
@@ -37,8 +36,6 @@ static void job_end(completion_job *j) {
 
 /* ---- a run ----------------------------------------------------------------------------- */
 
-typedef completion__run run;
-
 completion__slice completion__run_typed(const completion__run *r) {
   return completion__slice_cut(r->before, r->before.len - r->typed, r->before.len);
 }
@@ -50,11 +47,11 @@ int completion__run_failed(completion__run *r, int engine_result) {
   return COMPLETION_EENGINE;
 }
 
-static bool cancelled(const run *r) { return atomic_load(&r->j->job.cancel); }
+static bool cancelled(const completion__run *r) { return atomic_load(&r->j->job.cancel); }
 
 /* ---- cursor ---------------------------------------------------------------------------- */
 
-static int find_cursor(run *r) {
+int completion__run_find_cursor(completion__run *r) {
   completion_job *j = r->j;
   const completion__text *t = j->views[0].text;
   completion__slice all = completion__text_slice(t);
@@ -73,109 +70,10 @@ static int find_cursor(run *r) {
   return status;
 }
 
-/* ---- telling --------------------------------------------------------------------------- */
-
-/* Polishes text[keep] and calls back. Out of memory: the result says so. */
-static void tell(run *r, size_t keep, bool final, void (*call)(void *, const completion_result *)) {
-  completion_job *j = r->j;
-  completion_result result = {.status = r->status,
-                              .final = final,
-                              .stop = r->stop,
-                              .stats = r->stats,
-                              .text = "",
-                              .replace_start = j->offset,
-                              .replace_end = j->offset};
-  completion__buffer shown = {0}, polished = {0};
-  if (r->status == 0 && keep > 0) {
-    completion__polish p = {.language = j->views[0].text->language,
-                            .before = r->before,
-                            .after = r->after,
-                            .special = r->c->special,
-                            .n_special = r->c->n_special,
-                            .crlf = j->views[0].text->crlf};
-    size_t absorb = 0;
-    int status =
-        completion__polish_text(&p, completion__slice_of(r->text.s, keep), &polished, &absorb);
-    if (!status && polished.len && j->has_selection)
-      status = completion__buffer_append(&shown, j->selected.s, j->selected.len);
-    if (!status && polished.len)
-      status = completion__buffer_append(&shown, polished.s, polished.len);
-    if (status) {
-      result.status = status;
-    } else if (shown.len) {
-      result.text = shown.s;
-      result.len = shown.len;
-      result.replace_end = j->offset + absorb;
-      if (j->has_selection) {
-        result.replace_start = j->selected_start;
-        result.replace_end = j->selected_end + absorb;
-      }
-    }
-  }
-  if (result.status) {
-    result.message = r->message ? r->message : completion_strstatus(result.status);
-    if (result.status == COMPLETION_ECANCELLED) result.stop = COMPLETION_STOP_CANCELLED;
-  }
-  if (final || result.len) call(j->user, &result);
-  completion__buffer_free(&polished);
-  completion__buffer_free(&shown);
-}
-
-/* A partial answer for each line that became whole. */
-static void tell_lines(run *r) {
-  if (!r->j->on_update) return;
-  int lines = 0;
-  size_t end = 0;
-  for (size_t at = 0; at < r->text.len; at++) {
-    if (r->text.s[at] != '\n') continue;
-    if (!completion__slice_is_blank(completion__slice_of(r->text.s, at))) {
-      lines++;
-      end = at;
-    }
-  }
-  if (lines <= r->lines_told) return;
-  r->lines_told = lines;
-  r->stats.total_ms = completion__now_ms() - r->j->started_ms;
-  tell(r, end, false, r->j->on_update);
-}
-
-/* The same to the request that will take the text over, from its own cursor on; it has typed what
- * stands before that. */
-static void tell_heir(run *r, completion_job *heir) {
-  run f = {.j = heir, .c = r->c, .stats = r->stats};
-  if (atomic_load(&heir->job.cancel) || find_cursor(&f)) return;
-  if (f.before.len < r->before.len || f.before.len - r->before.len > r->text.len) return;
-  size_t typed = f.before.len - r->before.len;
-  if (heir == r->told) {
-    f.lines_told = r->heir_lines;
-  } else if (!completion__slice_starts(f.before, r->before) ||
-             (typed && memcmp(f.before.s + r->before.len, r->text.s, typed) != 0)) {
-    return;
-  }
-  f.text = (completion__buffer){.s = r->text.s ? r->text.s + typed : NULL,
-                                .len = r->text.len - typed};
-  tell_lines(&f);
-  r->told = heir;
-  r->heir_lines = f.lines_told;
-}
-
-/* After a step. False: what the user types is something else. */
-static bool tell_all(run *r) {
-  bool own;
-  completion_job *heir;
-  if (!completion__through_step(r->j, completion__buffer_slice(&r->text), &own, &heir)) {
-    r->status = COMPLETION_ECANCELLED;
-    return false;
-  }
-  if (own) tell_lines(r);
-  if (heir) tell_heir(r, heir);
-  return true;
-}
-
 /* ---- prompt ---------------------------------------------------------------------------- */
 
 /* The anchored prompt where it serves, else a new one, anchored before the token at the cursor. */
-static int find_prompt(run *r) {
+static int find_prompt(completion__run *r) {
   completion_job *j = r->j;
   completion__reuse *reuse = &r->c->reuse;
   completion__reuse_key key = {j->views[0].document, r->key.budget, r->key.no_context};
@@ -230,7 +128,7 @@ void completion__pool_sync(completion *c, const completion__view *views, int n) 
 
 /* An answer that stands in the text now, where it was shown, was taken: it is likelier than other
  * text to come again. */
-static void note_accepted(run *r) {
+static void note_accepted(completion__run *r) {
   struct completion__shown *shown = &r->c->shown;
   const completion__view *v = &r->j->views[0];
   completion__slice text = completion__text_slice(v->text);
@@ -244,7 +142,7 @@ static void note_accepted(run *r) {
   shown->text.len = 0;
 }
 
-static void note_shown(run *r) {
+static void note_shown(completion__run *r) {
   struct completion__shown *shown = &r->c->shown;
   shown->text.len = 0;
   shown->document = r->j->views[0].document;
@@ -253,148 +151,67 @@ static void note_shown(run *r) {
     completion__buffer_append(&shown->text, r->text.s, r->keep);
 }
 
-/* Only for a request that decodes: one that agrees with the ghost text needs no guesses. */
-static void sync_pool(run *r) {
-  if (r->j->options.draft.sources)
-    completion__pool_sync(r->c, r->j->views, r->j->n_views);
+/* ---- the answer ---------------------------------------------------------------------- */
+
+/* Takes over what the last answer, which what was typed agrees with, has more. */
+static int go_on(completion__run *r, completion__slice rest) {
+  const completion__reuse *reuse = &r->c->reuse;
+  int rc = engine_tokens_append(&r->ids, reuse->prompt.tokens.ids, reuse->prompt.tokens.n);
+  if (!rc) rc = engine_tokens_append(&r->ids, reuse->middle.ids, reuse->middle.n);
+  if (rc) return completion__run_failed(r, rc);
+  return completion__buffer_append(&r->text, rest.s, rest.len);
 }
 
-/* ---- decoding -------------------------------------------------------------------------- */
-
-static int sync(run *r) {
-  int computed = 0;
-  int rc = engine_session_sync(r->c->session, r->ids.ids, r->ids.n, &r->j->job.cancel, &computed);
-  if (rc) return completion__run_failed(r, rc);
-  r->stats.prefilled_tokens += computed;
+/* Keeps the answer, or as much of it as there is. */
+static int keep_for_reuse(completion__run *r, bool whole) {
+  completion__reuse *reuse = &r->c->reuse;
+  engine_tokens middle = {0};
+  int prompt = reuse->prompt.tokens.n;
+  if (!whole && engine_tokens_append(&middle, r->ids.ids + prompt, r->ids.n - prompt))
+    return COMPLETION_ENOMEM;
+  completion__slice text = completion__slice_of(r->text.s, whole ? r->keep : r->text.len);
+  completion__reuse_keep(reuse, &r->key.terms, completion__run_typed(r), text, whole, &r->verdict,
+                         &middle);
   return 0;
 }
 
-/* The tokens of one step. `unused` becomes how many of them follow the end of the answer. */
-static int on_step(void *user, const engine_step *step) {
-  run *r = user;
-  const int32_t *ids = step->ids;
-  int n = step->n;
-  r->unused = n;
-  if (r->status) return 1;
-  if (r->stats.tokens == 0) r->stats.first_token_ms = completion__now_ms() - r->j->started_ms;
-  for (int i = 0; i < n; i++) {
-    size_t len = 0;
-    const char *text = engine_token_text(r->c->engine, ids[i], &len);
-    if (engine_token_is_special(r->c->engine, ids[i])) { /* not text, whatever it means */
-      r->stop = COMPLETION_STOP_MODEL;
-      r->keep = r->text.len;
-      return 1;
-    }
-    size_t typed = len < r->unwritten.len ? len : r->unwritten.len; /* not the answer's */
-    r->unwritten = completion__slice_cut(r->unwritten, typed, r->unwritten.len);
-    if (engine_tokens_push(&r->ids, ids[i]) ||
-        completion__buffer_append(&r->text, text + typed, len - typed)) {
-      r->status = COMPLETION_ENOMEM;
-      return 1;
-    }
-    if (typed == 0) r->stats.tokens++;
-    r->unused--;
-    if (r->text.len == 0) continue;
-    r->stop =
-        completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), false, &r->keep);
-    if (r->stop != COMPLETION_STOP_NONE) return 1;
-    if (r->stats.tokens == r->j->options.max_tokens) break;
-  }
-  if (!tell_all(r)) return 1;
-  return r->stats.tokens == r->j->options.max_tokens;
-}
-
-static int decode(run *r) {
-  completion_job *j = r->j;
-  int status = sync(r);
-  if (status) return status;
-  bool heals = r->must.len > 0;
-  engine_generate_params params = {.max_tokens = j->options.max_tokens + (int)r->must.len,
-                                   .temperature = j->options.temperature,
-                                   .top_p = j->options.top_p,
-                                   .seed = j->options.seed,
-                                   .choose = heals ? completion__heal_choose : NULL,
-                                   .allow = heals ? completion__heal_allow : NULL,
-                                   .choose_user = r,
-                                   .draft = j->options.draft,
-                                   .pool = r->c->pool};
-  engine_generate_result result = {0};
-  sync_pool(r);
-  double start = completion__now_ms();
-  int rc = engine_session_generate(r->c->session, &params, &j->job.cancel, on_step, r, &result);
-  r->stats.decode_ms = completion__now_ms() - start;
-  r->stats.steps = result.steps;
-  r->stats.drafted = result.drafted;
-  /* A step's last token is the model's own; of the guesses, those count that the answer has. */
-  r->stats.accepted = result.accepted - (r->unused > 1 ? r->unused - 1 : 0);
-  if (r->stats.accepted > r->stats.tokens) r->stats.accepted = r->stats.tokens;
-  r->stats.host_ms = result.host_ms;
-  if (rc) return completion__run_failed(r, rc);
-  if (r->status) return r->status;
-  if (r->stop != COMPLETION_STOP_NONE) return 0;
-  if (result.stop == ENGINE_STOP_CANCELLED) return COMPLETION_ECANCELLED;
-  bool ended = result.stop == ENGINE_STOP_TOKEN;
-  r->stop =
-      completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), ended, &r->keep);
-  if (r->stop == COMPLETION_STOP_NONE) {
-    r->keep = r->text.len;
-    r->stop = ended ? COMPLETION_STOP_MODEL : COMPLETION_STOP_LIMIT;
-    if (!ended && r->stop_rules.extent != COMPLETION__LINE) { /* of several lines, whole ones */
-      size_t line = completion__line_start(completion__buffer_slice(&r->text), r->text.len);
-      if (!completion__slice_is_blank(completion__slice_of(r->text.s, line))) r->keep = line;
-    }
-  }
-  return 0;
-}
-
-/* Answers from the last answer, goes on with it where it was cut short, or asks anew. */
-static int complete(run *r) {
+/* Answers from the last answer, goes on with it where it was cut short, or asks anew. Who asks for
+ * several texts needs what only the writing of the first one tells. */
+static int complete(completion__run *r) {
   completion__reuse *reuse = &r->c->reuse;
   completion__slice rest;
-  switch (completion__reuse_agrees(reuse, &r->key.terms, completion__run_typed(r), &rest)) {
-    case COMPLETION__AGREES_DONE:
-      r->stop = reuse->stop;
-      r->keep = rest.len;
-      r->stats.prompt_tokens = reuse->prompt.tokens.n;
-      return completion__buffer_append(&r->text, rest.s, rest.len);
-    case COMPLETION__AGREES_SO_FAR: {
-      int rc = engine_tokens_append(&r->ids, reuse->prompt.tokens.ids, reuse->prompt.tokens.n);
-      if (!rc) rc = engine_tokens_append(&r->ids, reuse->middle.ids, reuse->middle.n);
-      if (rc) return completion__run_failed(r, rc);
-      int status = completion__buffer_append(&r->text, rest.s, rest.len);
-      if (status) return status;
-      break;
-    }
-    case COMPLETION__DISAGREES: {
-      reuse->answered = false;
-      int status = completion__heal_feed(r);
-      if (status) return status;
-      break;
-    }
+  completion__agreement agreement =
+      completion__reuse_agrees(reuse, &r->key.terms, completion__run_typed(r), &rest);
+  int status;
+  if (agreement == COMPLETION__AGREES_DONE && r->j->candidates == 1) {
+    r->source = COMPLETION_FROM_TYPED;
+    r->verdict = reuse->verdict;
+    r->keep = rest.len;
+    r->stats.prompt_tokens = reuse->prompt.tokens.n;
+    return completion__buffer_append(&r->text, rest.s, rest.len);
   }
+  if (agreement == COMPLETION__AGREES_SO_FAR) {
+    status = go_on(r, rest);
+  } else {
+    reuse->answered = false;
+    status = completion__heal_feed(r);
+  }
+  if (status) return status;
   r->stats.prompt_tokens = r->ids.n;
-  r->stop =
+  r->verdict.stop =
       completion__stop_check(&r->stop_rules, completion__buffer_slice(&r->text), false, &r->keep);
-  int status = r->stop == COMPLETION_STOP_NONE ? decode(r) : 0;
-  bool keep = status == 0 || (status == COMPLETION_ECANCELLED && r->stats.tokens > 0);
-  if (keep) { /* the answer, or as much of it as there is */
-    engine_tokens middle = {0};
-    int prompt = reuse->prompt.tokens.n;
-    bool whole = status == 0;
-    if (!whole && engine_tokens_append(&middle, r->ids.ids + prompt, r->ids.n - prompt)) {
-      engine_tokens_free(&middle);
-      return status;
-    }
-    completion__slice text = completion__slice_of(r->text.s, whole ? r->keep : r->text.len);
-    completion__reuse_keep(reuse, &r->key.terms, completion__run_typed(r), text, whole, r->stop,
-                           &middle);
-    engine_tokens_free(&middle);
+  if (r->verdict.stop == COMPLETION_STOP_NONE) status = completion__write(r);
+  if (!status) status = completion__decide_shown(r);
+  if (status == 0 || (status == COMPLETION_ECANCELLED && r->text.len > 0)) {
+    int rc = keep_for_reuse(r, status == 0);
+    if (rc) return rc;
   }
+  if (!status) completion__candidates_find(r);
   return status;
 }
 
 /* What the answer will depend on. */
-static completion__recent_key key_of(const run *r) {
+static completion__recent_key key_of(const completion__run *r) {
   const completion_options *o = &r->j->options;
   int budget = engine_get_info(r->c->engine)->context - o->max_tokens - COMPLETION__TYPED_TOKENS;
   if (budget > o->prompt_tokens) budget = o->prompt_tokens;
@@ -408,14 +225,19 @@ static completion__recent_key key_of(const run *r) {
                                             .max_lines = o->max_lines,
                                             .temperature = o->temperature,
                                             .top_p = o->top_p,
-                                            .seed = o->seed}};
+                                            .seed = o->seed,
+                                            .no_gate = o->no_gate,
+                                            .no_polish = o->no_polish}};
 }
 
 /* Answers from an answer of before. */
-static bool answer_again(run *r, int *status) {
+static bool answer_again(completion__run *r, int *status) {
   completion__answer a;
-  if (r->j->has_selection || !completion__recent_find(&r->c->recent, &r->key, &a)) return false;
-  r->stop = a.stop;
+  if (r->j->has_selection || r->j->candidates > 1 ||
+      !completion__recent_find(&r->c->recent, &r->key, &a))
+    return false;
+  r->source = COMPLETION_FROM_RECENT;
+  r->verdict = a.verdict;
   r->keep = a.text.len;
   r->stats.prompt_tokens = a.prompt_tokens;
   r->stats.context_pieces = a.pieces;
@@ -423,32 +245,38 @@ static bool answer_again(run *r, int *status) {
   return true;
 }
 
-static void keep_answer(run *r) {
+static void keep_answer(completion__run *r) {
   completion__answer a = {.text = completion__slice_of(r->text.s, r->keep),
-                          .stop = r->stop,
+                          .verdict = r->verdict,
                           .prompt_tokens = r->stats.prompt_tokens,
                           .pieces = r->stats.context_pieces};
   if (!r->j->has_selection) completion__recent_keep(&r->c->recent, &r->key, &a);
 }
 
-static int run_all(run *r) {
+static int run_all(completion__run *r) {
   completion_job *j = r->j;
   if (cancelled(r)) return COMPLETION_ECANCELLED;
   completion__through_begin(j);
-  int status = find_cursor(r);
+  int status = completion__run_find_cursor(r);
   if (status) return status;
+  completion__stop_init(&r->stop_rules, j->views[0].text->language, r->before, r->after, j->mode,
+                        j->options.max_lines);
+  r->verdict.quiet = completion__decide_quiet(r);
+  if (r->verdict.quiet != COMPLETION_QUIET_NO) {
+    r->source = COMPLETION_FROM_NOTHING;
+    return 0;
+  }
   r->key = key_of(r);
   if (j->options.draft.sources) note_accepted(r);
   if (answer_again(r, &status)) return status;
   status = find_prompt(r);
   if (status) return status;
   if (cancelled(r)) return COMPLETION_ECANCELLED;
-  completion__stop_init(&r->stop_rules, j->views[0].text->language, r->before, r->after, j->mode,
-                        j->options.max_lines);
   double start = completion__now_ms();
   status = complete(r);
   r->stats.context_pieces = r->c->reuse.prompt.pieces;
-  r->stats.prefill_ms = completion__now_ms() - start - r->stats.decode_ms;
+  r->stats.prefill_ms =
+      completion__now_ms() - start - r->stats.decode_ms - r->stats.gate_ms;
   if (status == 0) keep_answer(r);
   if (status && status != COMPLETION_ECANCELLED) completion__reuse_clear(&r->c->reuse);
   return status;
@@ -456,13 +284,15 @@ static int run_all(run *r) {
 
 void completion__job_run(engine_job *job) {
   completion_job *j = (completion_job *)job;
-  run r = {.j = j, .c = j->owner};
+  completion__run r = {.j = j, .c = j->owner};
   r.status = run_all(&r);
   r.stats.total_ms = completion__now_ms() - j->started_ms;
-  tell(&r, r.keep, true, j->on_done);
+  completion__tell_end(&r);
   note_shown(&r);
   completion__buffer_free(&r.virtual_before);
   completion__buffer_free(&r.text);
   engine_tokens_free(&r.ids);
+  free(r.tokens);
+  for (int i = 0; i < r.n_others; i++) free(r.others[i]);
   job_end(j);
 }

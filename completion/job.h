@@ -54,6 +54,8 @@ struct completion_job {
 
   completion_options options; /* with defaults filled in */
   completion_mode mode;
+  bool automatic;
+  int candidates; /* at least 1 */
   completion__view views[COMPLETION__VIEWS_MAX];
   int n_views;
   size_t offset; /* of the cursor, in the text as given */

@@ -27,7 +27,7 @@ typedef struct completion__recent_key {
 
 typedef struct completion__answer {
   completion__slice text; /* borrowed */
-  completion_stop stop;
+  completion__verdict verdict;
   int prompt_tokens, pieces; /* of the prompt that it came from */
 } completion__answer;
 

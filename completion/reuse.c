@@ -71,7 +71,8 @@ int completion__reuse_anchor(completion__reuse *r, const completion__reuse_key *
 bool completion__reuse_same_terms(const completion__reuse_terms *a,
                                   const completion__reuse_terms *b) {
   return a->mode == b->mode && a->max_tokens == b->max_tokens && a->max_lines == b->max_lines &&
-         a->temperature == b->temperature && a->top_p == b->top_p && a->seed == b->seed;
+         a->temperature == b->temperature && a->top_p == b->top_p && a->seed == b->seed &&
+         a->no_gate == b->no_gate && a->no_polish == b->no_polish;
 }
 
 completion__agreement completion__reuse_agrees(const completion__reuse *r,
@@ -92,11 +93,11 @@ completion__agreement completion__reuse_agrees(const completion__reuse *r,
 
 void completion__reuse_keep(completion__reuse *r, const completion__reuse_terms *terms,
                             completion__slice typed, completion__slice text, bool complete,
-                            completion_stop stop, engine_tokens *middle) {
+                            const completion__verdict *verdict, engine_tokens *middle) {
   r->answered = set(&r->typed, typed) == 0 && set(&r->text, text) == 0;
   r->complete = complete;
   r->terms = *terms;
-  r->stop = stop;
+  r->verdict = *verdict;
   engine_tokens_free(&r->middle);
   r->middle = *middle;
   *middle = (engine_tokens){0};

@@ -28,7 +28,18 @@ typedef struct completion__reuse_terms {
   int max_tokens, max_lines;
   float temperature, top_p;
   uint64_t seed;
+  bool no_gate, no_polish;
 } completion__reuse_terms;
+
+/* What was decided about an answer. */
+typedef struct completion__verdict {
+  completion_stop stop;
+  completion_quiet quiet; /* COMPLETION_QUIET_BROKEN where that is why nothing was kept */
+  bool gated;             /* the grammar was asked: */
+  int errors;             /* it finds with the answer, less those without */
+  int cut;                /* bytes that it took away */
+  double confidence;      /* geometric mean of the tokens' probabilities; 0: not known */
+} completion__verdict;
 
 bool completion__reuse_same_terms(const completion__reuse_terms *a,
                                   const completion__reuse_terms *b);
@@ -42,7 +53,7 @@ typedef struct completion__reuse {
   completion__reuse_terms terms;
   completion__buffer typed; /* between anchor and cursor */
   completion__buffer text;  /* generated; where complete, as far as it was kept */
-  completion_stop stop;     /* where complete */
+  completion__verdict verdict; /* where complete */
   engine_tokens middle;     /* where not complete: the tokens of typed and text */
 } completion__reuse;
 
@@ -72,6 +83,6 @@ completion__agreement completion__reuse_agrees(const completion__reuse *r,
 /* Keeps an answer; middle is handed over (emptied). Out of memory: keeps none. */
 void completion__reuse_keep(completion__reuse *r, const completion__reuse_terms *terms,
                             completion__slice typed, completion__slice text, bool complete,
-                            completion_stop stop, engine_tokens *middle);
+                            const completion__verdict *verdict, engine_tokens *middle);
 
 #endif

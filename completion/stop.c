@@ -153,6 +153,11 @@ void completion__stop_init(completion__stop *s, const grammars_language *languag
         in_code && opens_block(language, s->above) ? COMPLETION__BLOCK : COMPLETION__STATEMENT;
 }
 
+const char *completion__stop_strextent(const completion__stop *s) {
+  static const char *const names[] = {"line", "statement", "block"};
+  return s->max_lines > 0 ? names[s->extent] : "";
+}
+
 /* ---- repetition ------------------------------------------------------------------------ */
 
 /* Where a unit of 1 to PERIOD_MAX bytes repeats at the end of the line: the length to keep,

@@ -41,6 +41,9 @@ void completion__stop_init(completion__stop *s, const grammars_language *languag
 completion_stop completion__stop_check(const completion__stop *s, completion__slice text,
                                        bool ended, size_t *keep);
 
+/* "line", "statement" or "block"; "" before the init. */
+const char *completion__stop_strextent(const completion__stop *s);
+
 /* True where the rest of a line is nothing but closing brackets, quotes and punctuation. */
 bool completion__stop_tail_is_closers(const grammars_language *language, completion__slice tail);
 

@@ -77,7 +77,8 @@ void completion__through_end(completion_job *j) {
 static bool same_options(const completion_options *a, const completion_options *b) {
   return a->prompt_tokens == b->prompt_tokens && a->max_tokens == b->max_tokens &&
          a->max_lines == b->max_lines && a->no_context == b->no_context &&
-         a->temperature == b->temperature && a->top_p == b->top_p && a->seed == b->seed;
+         a->temperature == b->temperature && a->top_p == b->top_p && a->seed == b->seed &&
+         a->no_gate == b->no_gate && a->no_polish == b->no_polish;
 }
 
 void completion__through_follow(completion_job *j, completion_job *heir) {

@@ -50,6 +50,8 @@ static void add_options(arguments *a, const cli_options *o) {
   add_number(a, "--temperature", (double)c->temperature, "");
   add_number(a, "--top-p", (double)c->top_p, "");
   if (c->no_context) a->argv[a->n++] = "--no-context";
+  if (c->no_gate) a->argv[a->n++] = "--no-gate";
+  if (c->no_polish) a->argv[a->n++] = "--no-polish";
 }
 
 /* Starts this program's daemon with the two descriptors as its standard input and output. */

@@ -22,7 +22,7 @@
 
 static const char help_text[] =
     "usage: fimd replay DIR [--holes N] [--commits N] [--seed N] [--kind KIND] [--no-context]\n"
-    "                       [--json] [--show]\n"
+    "                       [--no-gate] [--no-polish] [--json] [--show]\n"
     "\n"
     "Takes text away from the files of a git repository, lets the daemon complete it as an\n"
     "editor would, and says how good that was and how long it took. Needs no network.\n"
@@ -32,6 +32,8 @@ static const char help_text[] =
     "  --seed N      which holes; the same seed and repository give the same ones (default 0)\n"
     "  --kind KIND   only these: hunk, tail, middle or node\n"
     "  --no-context  without what tree-sitter finds elsewhere\n"
+    "  --no-gate     with what the grammar cannot read\n"
+    "  --no-polish   what the model wrote, as it is\n"
     "  --json        the figures as JSON\n"
     "  --show        every hole, too: what was typed, what it was and what was shown\n"
     "  Options for the model, the machine and completions go to the daemon; --draft too.\n"
@@ -186,9 +188,11 @@ static bool measure(replay *p, replay_kind kind, int holes) {
 static int report(replay *p) {
   const cli_options *o = p->o;
   if (!o->json) {
-    printf("%s at %.12s, seed %llu%s\n\n", p->source.root, p->source.head,
+    printf("%s at %.12s, seed %llu%s%s%s\n\n", p->source.root, p->source.head,
            (unsigned long long)o->completion.seed,
-           o->completion.no_context ? ", without context" : "");
+           o->completion.no_context ? ", without context" : "",
+           o->completion.no_gate ? ", without gate" : "",
+           o->completion.no_polish ? ", without polish" : "");
     replay__print_table(p->sums);
     return 0;
   }
@@ -197,6 +201,8 @@ static int report(replay *p) {
   cJSON_AddStringToObject(j, "commit", p->source.head);
   cJSON_AddNumberToObject(j, "seed", (double)o->completion.seed);
   cJSON_AddBoolToObject(j, "context", !o->completion.no_context);
+  cJSON_AddBoolToObject(j, "gate", !o->completion.no_gate);
+  cJSON_AddBoolToObject(j, "polish", !o->completion.no_polish);
   replay__add_json(cJSON_AddObjectToObject(j, "kinds"), p->sums);
   return cli_print_json(j);
 }

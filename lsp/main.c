@@ -72,6 +72,8 @@ static const char help_text[] =
     "  --max-lines N                 most lines shown (default 8)\n"
     "  --prompt-tokens N             budget for the prompt (default 2048)\n"
     "  --no-context                  leave out what tree-sitter finds elsewhere\n"
+    "  --no-gate                     show also what the grammar cannot read\n"
+    "  --no-polish                   show what the model wrote as it is (for measuring)\n"
     "  --draft METHOD                guess ahead: none, lookahead[:W,N,G], prompt, pool, recycle,\n"
     "                                all (default all); it changes the speed, never the tokens\n"
     "                                (for bench lookahead: only this method)\n"
@@ -110,6 +112,8 @@ enum {
   OPT_MAX_LINES,
   OPT_PROMPT_TOKENS,
   OPT_NO_CONTEXT,
+  OPT_NO_GATE,
+  OPT_NO_POLISH,
   OPT_DRAFT,
   OPT_TEMPERATURE,
   OPT_TOP_P,
@@ -151,6 +155,8 @@ static const struct option long_options[] = {
     {"max-lines", required_argument, NULL, OPT_MAX_LINES},
     {"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
     {"no-context", no_argument, NULL, OPT_NO_CONTEXT},
+    {"no-gate", no_argument, NULL, OPT_NO_GATE},
+    {"no-polish", no_argument, NULL, OPT_NO_POLISH},
     {"draft", required_argument, NULL, OPT_DRAFT},
     {"temperature", required_argument, NULL, OPT_TEMPERATURE},
     {"top-p", required_argument, NULL, OPT_TOP_P},
@@ -283,6 +289,8 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_MAX_LINES: return parse_int("--max-lines", value, 0, 1000, &c->max_lines);
   case OPT_PROMPT_TOKENS: return parse_int("--prompt-tokens", value, 0, 1 << 20, &c->prompt_tokens);
   case OPT_NO_CONTEXT: c->no_context = true; return true;
+  case OPT_NO_GATE: c->no_gate = true; return true;
+  case OPT_NO_POLISH: c->no_polish = true; return true;
   case OPT_DRAFT: o->draft = value; return parse_draft(value, c);
   case OPT_TEMPERATURE: return parse_float("--temperature", value, 100, &c->temperature);
   case OPT_TOP_P: return parse_float("--top-p", value, 1, &c->top_p);

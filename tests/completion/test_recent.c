@@ -52,7 +52,7 @@ static completion__recent_key key_at(const char *uri, const char *marked) {
 
 static void keep(const char *uri, const char *marked, const char *text) {
   completion__recent_key k = key_at(uri, marked);
-  completion__answer a = {.text = slice(text), .stop = COMPLETION_STOP_LINE, .prompt_tokens = 7};
+  completion__answer a = {.text = slice(text), .verdict.stop = COMPLETION_STOP_LINE, .prompt_tokens = 7};
   completion__recent_keep(&recent, &k, &a);
 }
 
@@ -61,7 +61,7 @@ static const char *find_key(const completion__recent_key *k) {
   static char text[64];
   completion__answer a;
   if (!completion__recent_find(&recent, k, &a)) return NULL;
-  assert_int_equal(a.stop, COMPLETION_STOP_LINE);
+  assert_int_equal(a.verdict.stop, COMPLETION_STOP_LINE);
   assert_int_equal(a.prompt_tokens, 7);
   snprintf(text, sizeof text, "%.*s", (int)a.text.len, a.text.len ? a.text.s : "");
   return text;

@@ -70,8 +70,8 @@ static const completion__reuse_terms terms = {
 static void keep(completion__reuse *r, const char *typed, const char *text, bool complete) {
   engine_tokens middle = {0};
   assert_int_equal(engine_tokens_push(&middle, 7), 0);
-  completion__reuse_keep(r, &terms, slice(typed), slice(text), complete, COMPLETION_STOP_LINE,
-                         &middle);
+  const completion__verdict verdict = {.stop = COMPLETION_STOP_LINE};
+  completion__reuse_keep(r, &terms, slice(typed), slice(text), complete, &verdict, &middle);
   assert_null(middle.ids);
 }
 

@@ -1,0 +1,190 @@
+/* What is not asked for, and how much of what was written is shown: the gate, on texts that the
+ * model is taken to have written. */
+#include "completion/run.h"
+#include "helper.h"
+
+#include <math.h>
+
+static completion c;
+static completion__documents documents;
+
+static int set_up(void **state) {
+  (void)state;
+  c.parser = completion__parser_new(INFINITY);
+  return c.parser == NULL;
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  completion__parser_delete(c.parser);
+  completion__documents_free(&documents);
+  return 0;
+}
+
+/* A run at the mark of the document, that has written the text. */
+static void begin(completion__run *r, completion_job *j, const char *uri, const char *marked,
+                  const char *written) {
+  completion__slice before, after;
+  completion__buffer text = {0};
+  split_at_cursor(marked, &before, &after);
+  assert_int_equal(completion__buffer_append(&text, before.s, before.len), 0);
+  assert_int_equal(completion__buffer_append(&text, after.s, after.len), 0);
+  completion_document d = {.uri = uri, .text = text.s ? text.s : "", .len = text.len};
+  assert_int_equal(completion__documents_set(&documents, &d), 0);
+  completion__buffer_free(&text);
+  *j = (completion_job){.owner = &c, .options = {.max_lines = 8, .max_tokens = 64}};
+  j->n_views = completion__documents_view(
+      &documents, completion__documents_find(&documents, uri), j->views, 1);
+  j->offset = before.len;
+  *r = (completion__run){.j = j, .c = &c};
+  assert_int_equal(completion__run_find_cursor(r), 0);
+  completion__stop_init(&r->stop_rules, j->views[0].text->language, r->before, r->after,
+                        COMPLETION_AUTO, 8);
+  assert_int_equal(completion__buffer_add(&r->text, written), 0);
+  r->keep = r->text.len;
+}
+
+static void end(completion__run *r) {
+  completion__buffer_free(&r->text);
+  completion__buffer_free(&r->virtual_before);
+  completion__view_release(&r->j->views[0]);
+}
+
+static void test_gate(void **state) {
+  (void)state;
+  static const struct {
+    const char *uri, *marked, *written, *kept; /* kept NULL: nothing */
+  } cases[] = {
+      {"a.py", "x = <|>\n", "1 + 2", "1 + 2"},
+      {"a.py", "x = <|>\n", "foo(1, 2)", "foo(1, 2)"},
+      {"a.py", "x = <|>\n", "foo(1).bar(2,", "foo(1).bar"}, /* as far as it can be read */
+      {"a.py", "def f():\n    <|>\n", "a = 1\n    return (a\n", "a = 1"},
+      {"a.py", "def f():\n    <|>\n", "a = 1\n    b = )\n    c = 2", "a = 1"},
+      {"a.py", "def f():\n    return 1\n<|>\n", "= = 3 (", NULL},
+      {"a.py", "x = foo(<|>)\n", "1, 2)", "1, 2)"}, /* the closer is absorbed, not doubled */
+      {"a.c", "int f(void) {\n  <|>\n}\n", "return 1;", "return 1;"},
+      {"a.c", "int f(void) {\n  <|>\n}\n", "int x = 1;\n  if (x) {\n    x = 2;", "int x = 1;"},
+      {"a.c", "int f(void) {\n  int x = g(<|>\n}\n", "1, 2", "1, 2"}, /* broken before, no more so */
+      {"a.ts", "const f = <|>\n", "(a + b) * {", "(a + b)"},
+      {"a.ts", "const f = <|>\n", "(a: number) => a + 1;", "(a: number) => a + 1;"},
+      {"a.go", "package a\n\nfunc f() int {\n\t<|>\n}\n", "x := 1\n\treturn x", "x := 1\n\treturn x"},
+      {"a.rs", "fn f() -> i32 {\n    <|>\n}\n", "let x = 1;\n    x }", "let x = 1;"},
+      {"a.json", "{\"a\": [<|>]}\n", ", {", NULL},
+      {"a.json", "{\"a\": [<|>]}\n", "1, {2", "1"},
+      {"a.txt", "a <|>\n", ") ] }", ") ] }"}, /* no grammar */
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    completion_job j;
+    completion__run r;
+    begin(&r, &j, cases[i].uri, cases[i].marked, cases[i].written);
+    size_t all = r.keep;
+    assert_int_equal(completion__decide_shown(&r), 0);
+    const char *kept = cases[i].kept ? cases[i].kept : "";
+    if (r.keep != strlen(kept) || memcmp(r.text.s, kept, r.keep) != 0)
+      fail_msg("%s %s + %s: kept \"%.*s\"", cases[i].uri, cases[i].marked, cases[i].written,
+               (int)r.keep, r.text.s);
+    assert_int_equal(r.verdict.quiet,
+                     cases[i].kept ? COMPLETION_QUIET_NO : COMPLETION_QUIET_BROKEN);
+    assert_int_equal(r.verdict.cut, (int)(all - r.keep));
+    assert_int_equal(r.verdict.gated, strcmp(cases[i].uri, "a.txt") != 0);
+    end(&r);
+  }
+}
+
+static void test_gate_off_and_without_errors(void **state) {
+  (void)state;
+  completion_job j;
+  completion__run r;
+  begin(&r, &j, "b.py", "x = <|>\n", "foo(1, 2");
+  j.options.no_gate = true;
+  assert_int_equal(completion__decide_shown(&r), 0);
+  assert_true(r.keep == r.text.len && !r.verdict.gated);
+  end(&r);
+  /* The document itself is not touched by what was tried. */
+  begin(&r, &j, "b.py", "x = <|>\n", "foo(1, 2");
+  assert_int_equal(completion__decide_shown(&r), 0);
+  const TSTree *tree =
+      completion__syntax_tree(c.parser, j.views[0].document, j.views[0].text, NULL);
+  TSTree *fresh = completion__syntax_variant(c.parser, j.views[0].document, j.views[0].text, 0, 0,
+                                             completion__slice_of("", 0), NULL);
+  char *a = ts_node_string(ts_tree_root_node(tree)), *b = ts_node_string(ts_tree_root_node(fresh));
+  assert_string_equal(a, b);
+  free(a);
+  free(b);
+  ts_tree_delete(fresh);
+  end(&r);
+}
+
+static void test_popup_text_stands_in(void **state) {
+  (void)state;
+  completion_job j;
+  completion__run r;
+  begin(&r, &j, "c.py", "x = fo<|>\n", "(1, 2)");
+  j.has_selection = true;
+  j.selected_start = 4;
+  j.selected_end = 6;
+  assert_int_equal(completion__buffer_add(&j.selected, "foobar"), 0);
+  assert_int_equal(completion__run_find_cursor(&r), 0);
+  assert_int_equal(completion__decide_shown(&r), 0);
+  assert_int_equal(r.keep, 6);
+  assert_int_equal(r.verdict.errors, 0);
+  completion__buffer_free(&j.selected);
+  end(&r);
+}
+
+static void test_quiet(void **state) {
+  (void)state;
+  static const struct {
+    const char *uri, *marked;
+    completion_quiet off, on; /* with everything asked about; with everything allowed */
+  } cases[] = {
+      {"a.py", "x = <|>\n", COMPLETION_QUIET_NO, COMPLETION_QUIET_NO},
+      {"a.py", "x = f(<|>)\n", COMPLETION_QUIET_NO, COMPLETION_QUIET_NO},
+      {"a.py", "x = f(<|>):  \n", COMPLETION_QUIET_NO, COMPLETION_QUIET_NO},
+      {"a.py", "x = <|>y + 1\n", COMPLETION_QUIET_MID_LINE, COMPLETION_QUIET_NO},
+      {"a.py", "x = 1 # <|>\n", COMPLETION_QUIET_COMMENT, COMPLETION_QUIET_NO},
+      {"a.py", "x = 'a<|>'\n", COMPLETION_QUIET_STRING, COMPLETION_QUIET_NO},
+      {"a.py", "def f():\n    \"\"\"Does <|>\n", COMPLETION_QUIET_STRING, COMPLETION_QUIET_NO},
+      {"a.c", "/* what\n * <|>\n */\n", COMPLETION_QUIET_COMMENT, COMPLETION_QUIET_NO},
+      {"a.c", "int x; // a <|>\n", COMPLETION_QUIET_COMMENT, COMPLETION_QUIET_NO},
+      {"a.c", "int x; // a\n<|>\n", COMPLETION_QUIET_NO, COMPLETION_QUIET_NO},
+      {"a.go", "x := \"<|>\"\n", COMPLETION_QUIET_STRING, COMPLETION_QUIET_NO},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    completion_job j;
+    completion__run r;
+    begin(&r, &j, cases[i].uri, cases[i].marked, "");
+    j.options.no_comments = j.options.no_strings = true;
+    assert_int_equal(completion__decide_quiet(&r), COMPLETION_QUIET_NO); /* asked by hand */
+    j.automatic = true;
+    if (completion__decide_quiet(&r) != cases[i].off) fail_msg("%s", cases[i].marked);
+    j.options.no_comments = j.options.no_strings = false;
+    j.options.mid_line = true;
+    if (completion__decide_quiet(&r) != cases[i].on) fail_msg("%s", cases[i].marked);
+    end(&r);
+  }
+}
+
+/* The geometric mean over the tokens of what is kept; those that the caller chose do not count. */
+static void test_confidence(void **state) {
+  (void)state;
+  completion__token tokens[] = {
+      {.end = 0, .logprob = 0}, {.end = 2, .logprob = -1}, {.end = 4, .logprob = -2},
+      {.end = 6, .logprob = -9}};
+  completion__run r = {.tokens = tokens, .n_tokens = 4};
+  assert_float_equal(completion__run_confidence(&r, 6), exp(-4), 1e-9);
+  assert_float_equal(completion__run_confidence(&r, 4), exp(-1.5), 1e-9);
+  assert_float_equal(completion__run_confidence(&r, 3), exp(-1.5), 1e-9);
+  assert_float_equal(completion__run_confidence(&r, 0), 0, 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_gate),
+      cmocka_unit_test(test_gate_off_and_without_errors),
+      cmocka_unit_test(test_popup_text_stands_in),
+      cmocka_unit_test(test_quiet),
+      cmocka_unit_test(test_confidence),
+  };
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}
