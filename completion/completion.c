@@ -338,8 +338,10 @@ int completion_start(completion *c, const completion_query *q, completion_job **
   j->on_done = q->on_done;
   j->user = q->user;
   int status = q->selected_text ? selection_set(j, q, d->text) : 0;
+  if (!status && q->replay) status = completion__buffer_add(&j->replay, q->replay);
   if (status) {
     completion__buffer_free(&j->selected);
+    completion__buffer_free(&j->replay);
     free(j);
     return status;
   }

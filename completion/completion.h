@@ -238,6 +238,8 @@ typedef struct completion_query {
   size_t selected_start;
   size_t selected_end;
   int max_tokens; /* 0: the option's */
+  const char *replay; /* for measuring: what is taken for the model's own text from the cursor on,
+                         as long as it lasts (engine_generate_params.replay). Copied. NULL: none */
   bool automatic; /* nobody asked for it by hand: it may be kept quiet (completion_options) */
   int candidates; /* most texts, up to COMPLETION_CANDIDATES_MAX; 0: one */
   /* Each whole first line and later growth, polished as if final; the next update or the

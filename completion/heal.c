@@ -76,6 +76,12 @@ bool completion__heal_choose(void *user, const float *logits, int32_t *id) {
   const engine *e = r->c->engine;
   engine_tokens as_is = {0};
   size_t len = 0;
+  if (r->replayed < r->replay.n) {
+    *id = r->replay.ids[r->replayed++];
+    engine_token_text(e, *id, &len);
+    r->must = completion__slice_cut(r->must, len, r->must.len);
+    return r->must.len > 0;
+  }
   int rc = best_agreeing(r, logits, r->must, id);
   if (!rc && *id < 0) {
     rc = engine_tokenize(e, r->must.s, r->must.len, false, &as_is);

@@ -22,6 +22,7 @@ static void job_end(completion_job *j) {
   completion *c = j->owner;
   for (int i = 0; i < j->n_views; i++) completion__view_release(&j->views[i]);
   completion__buffer_free(&j->selected);
+  completion__buffer_free(&j->replay);
   pthread_mutex_lock(&c->lock);
   completion__through_end(j);
   if (j->previous)
@@ -292,6 +293,7 @@ void completion__job_run(engine_job *job) {
   completion__buffer_free(&r.virtual_before);
   completion__buffer_free(&r.text);
   engine_tokens_free(&r.ids);
+  engine_tokens_free(&r.replay);
   free(r.tokens);
   for (int i = 0; i < r.n_others; i++) free(r.others[i]);
   job_end(j);

@@ -61,6 +61,7 @@ struct completion_job {
   size_t offset; /* of the cursor, in the text as given */
   bool has_selection;
   completion__buffer selected; /* the popup's text */
+  completion__buffer replay;   /* for measuring; may be empty */
   size_t selected_start, selected_end;
   void (*on_update)(void *user, const completion_result *partial);
   void (*on_done)(void *user, const completion_result *result);

@@ -36,6 +36,8 @@ typedef struct completion__run {
   int n_tokens, token_capacity;
   completion__slice must;      /* typed text that the model's next tokens must agree with */
   completion__slice unwritten; /* of it, what on_step has not been given yet */
+  engine_tokens replay; /* for measuring: what is taken for the model's choice, `must` included */
+  int replayed;         /* of them, in the place of `must` */
   bool aside;        /* for another candidate: nobody is told of it line by line */
   int unused;        /* tokens of the last step, behind the answer's end */
   int lines_told;    /* in the last on_update */

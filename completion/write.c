@@ -42,7 +42,8 @@ double completion__run_confidence(const completion__run *r, size_t keep) {
   int n = 0;
   for (int i = 0; i < r->n_tokens; i++) {
     size_t start = i ? r->tokens[i - 1].end : r->from;
-    if (start >= keep || r->tokens[i].end == start || r->tokens[i].logprob == 0) continue;
+    if (start >= keep || r->tokens[i].end == start || r->tokens[i].others[0] < 0)
+      continue; /* no choice of the model's */
     sum += r->tokens[i].logprob;
     n++;
   }
@@ -98,6 +99,26 @@ static void stop_at_end(completion__run *r, bool ended) {
     r->keep = line; /* of several lines, whole ones */
 }
 
+/* For measuring: the tokens of what is yet to be written of the typed text, and of the text that is
+ * taken for the model's. As many of them as the first takes are given by completion__heal_choose. */
+static int begin_replay(completion__run *r, engine_generate_params *params) {
+  completion__slice told = completion__buffer_slice(&r->j->replay);
+  completion__buffer text = {0};
+  if (told.len <= r->text.len) return 0;
+  int status = completion__buffer_append(&text, r->must.s, r->must.len);
+  if (!status)
+    status = completion__buffer_append(&text, told.s + r->text.len, told.len - r->text.len);
+  int rc = status ? 0 : engine_tokenize(r->c->engine, text.s, text.len, false, &r->replay);
+  completion__buffer_free(&text);
+  if (status || rc) return status ? status : completion__run_failed(r, rc);
+  int n = 0;
+  for (size_t len = 0, one; len < r->must.len && n < r->replay.n; n++, len += one)
+    engine_token_text(r->c->engine, r->replay.ids[n], &one);
+  params->replay = r->replay.ids + n;
+  params->n_replay = r->replay.n - n;
+  return 0;
+}
+
 int completion__write(completion__run *r) {
   completion_job *j = r->j;
   int status = sync(r);
@@ -117,6 +138,8 @@ int completion__write(completion__run *r) {
                                    .draft = j->options.draft,
                                    .pool = r->c->pool};
   engine_generate_result result = {0};
+  if (j->replay.len) status = begin_replay(r, &params);
+  if (status) return status;
   sync_pool(r);
   double start = completion__now_ms();
   int rc = engine_session_generate(r->c->session, &params, &j->job.cancel, on_step, r, &result);

@@ -35,6 +35,7 @@ int cli_generate(const cli_options *o);
 int cli_bench(const cli_options *o);
 int cli_bench_engine(const cli_options *o); /* args[0] is "engine" */
 int cli_bench_lookahead(const cli_options *o); /* args[0] is "lookahead" */
+int cli_bench_keys(const cli_options *o);      /* args[0] is "keys" */
 int cli_doctor(const cli_options *o);
 int cli_demo(const cli_options *o);
 int cli_replay(const cli_options *o);

@@ -107,6 +107,7 @@ static int print_figures(const cli_options *o, const engine *e, const figures *f
 int cli_bench(const cli_options *o) {
   if (o->n_args > 0 && strcmp(o->args[0], "engine") == 0) return cli_bench_engine(o);
   if (o->n_args > 0 && strcmp(o->args[0], "lookahead") == 0) return cli_bench_lookahead(o);
+  if (o->n_args > 0 && strcmp(o->args[0], "keys") == 0) return cli_bench_keys(o);
   if (o->n_args != 0) {
     fprintf(stderr, "fimd: bench takes no '%s'; see fimd help\n", o->args[0]);
     return 2;

@@ -40,6 +40,8 @@ static void add_options(arguments *a, const cli_options *o) {
   const completion_options *c = &o->completion;
   add_text(a, "--model", o->engine.model);
   add_text(a, "--backend", o->engine.backend);
+  add_text(a, "--random-weights", o->engine.random_weights);
+  add_text(a, "--random-tokenizer", o->engine.random_tokenizer);
   add_text(a, "--draft", o->draft);
   add_number(a, "--threads", o->engine.threads, "");
   add_number(a, "--context", o->engine.context, "");
@@ -51,6 +53,7 @@ static void add_options(arguments *a, const cli_options *o) {
   add_number(a, "--top-p", (double)c->top_p, "");
   if (c->no_context) a->argv[a->n++] = "--no-context";
   if (c->no_gate) a->argv[a->n++] = "--no-gate";
+  if (o->lsp.replays) a->argv[a->n++] = "--replays";
   if (c->no_polish) a->argv[a->n++] = "--no-polish";
 }
 
@@ -245,10 +248,17 @@ static int range_end(const cJSON *item, const char *end, cli_position at) {
 }
 
 int cli_client_ask(cli_client *c, const char *uri, cli_position at, cli_ghost *out) {
+  return cli_client_ask_replayed(c, uri, at, NULL, out);
+}
+
+int cli_client_ask_replayed(cli_client *c, const char *uri, cli_position at, const char *text,
+                            cli_ghost *out) {
   cJSON *params = cJSON_CreateObject();
   add_document(params, uri);
   add_position(params, "position", at);
-  cJSON_AddNumberToObject(cJSON_AddObjectToObject(params, "context"), "triggerKind", 2);
+  cJSON *context = cJSON_AddObjectToObject(params, "context");
+  cJSON_AddNumberToObject(context, "triggerKind", 2);
+  if (text != NULL) cJSON_AddStringToObject(context, "fimdReplay", text);
   *out = (cli_ghost){0};
   cJSON *result = cli_client_request(c, "textDocument/inlineCompletion", params);
   if (result == NULL) return -1;

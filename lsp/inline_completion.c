@@ -143,13 +143,23 @@ static bool take_selected(lsp__request *r, const lsp__document *d, const cJSON *
   return r->selected != NULL;
 }
 
+/* For measuring. */
+static bool take_replay(lsp__request *r, const cJSON *text) {
+  size_t len;
+  const char *s = r->client->server->options->replays ? lsp__json_take_text(text, &len) : NULL;
+  if (s == NULL || memchr(s, '\0', len) != NULL) return true;
+  r->replay = lsp__strndup(s, len);
+  return r->replay != NULL;
+}
+
 void lsp__inline_completion(lsp__client *c, lsp__id id, const cJSON *params) {
   lsp__document *d;
   lsp__request *r = lsp__request_new(c, &handler, id, params, &d);
   if (r == NULL) return;
   lsp__id token;
   const cJSON *selected = lsp__json_path(params, "context", "selectedCompletionInfo", NULL);
-  bool memory = take_selected(r, d, selected);
+  bool memory = take_selected(r, d, selected) &&
+                take_replay(r, lsp__json_path(params, "context", "fimdReplay", NULL));
   if (lsp__id_parse(lsp__json_get(params, "partialResultToken"), &token))
     memory = lsp__id_copy(token, &r->partial_token, &r->partial_text) && memory;
   if (!memory) {

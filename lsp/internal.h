@@ -64,7 +64,7 @@ struct lsp__request {
   lsp__request *next;
   const lsp__handler *handler;
   lsp__id id, partial_token; /* kind NONE: no token */
-  char *id_text, *partial_text, *uri, *selected; /* owned */
+  char *id_text, *partial_text, *uri, *selected, *replay; /* owned */
   size_t offset, selected_start, selected_end;   /* bytes of the document */
   bool wants_updates;
   bool running;  /* completion_start succeeded and its on_done was not yet delivered */

@@ -20,6 +20,7 @@ typedef struct lsp_options {
   int port;         /* LSP_PORT; 0: any free port, printed on standard error */
   engine_options engine;         /* what to load; progress is reported to the client */
   completion_options completion; /* the start values of the client's settings */
+  bool replays; /* for measuring: a request's context.fimdReplay is taken for the model's own text */
 } lsp_options;
 
 /* Serves until the client says exit, its input ends, or a signal asks to stop. Returns the

@@ -49,6 +49,10 @@ static const char help_text[] =
     "    --most N                    N guesses in every step, whatever it costs here\n"
     "    --holes N, --seed N         of each kind (default 50); which ones\n"
     "    --quick, --json             fewer methods; the figures as JSON\n"
+    "  fimd bench keys DIR...        what a keystroke costs from end to end, and where the time\n"
+    "                                goes, on places in the folders' files, their text replayed\n"
+    "    --own                       with the model's own text instead\n"
+    "    --holes N, --seed N, --json how many places (default 100); which ones; as JSON\n"
     "  fimd replay DIR               exact matches, characters saved, latencies and more on holes\n"
     "                                in a git repository's code; see fimd replay --help\n"
     "    --holes N, --commits N      how many holes; how many of the newest commits (default 200)\n"
@@ -113,6 +117,7 @@ enum {
   OPT_PROMPT_TOKENS,
   OPT_NO_CONTEXT,
   OPT_NO_GATE,
+  OPT_REPLAYS,
   OPT_NO_POLISH,
   OPT_DRAFT,
   OPT_TEMPERATURE,
@@ -156,6 +161,7 @@ static const struct option long_options[] = {
     {"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
     {"no-context", no_argument, NULL, OPT_NO_CONTEXT},
     {"no-gate", no_argument, NULL, OPT_NO_GATE},
+    {"replays", no_argument, NULL, OPT_REPLAYS}, /* of the daemon that bench keys starts */
     {"no-polish", no_argument, NULL, OPT_NO_POLISH},
     {"draft", required_argument, NULL, OPT_DRAFT},
     {"temperature", required_argument, NULL, OPT_TEMPERATURE},
@@ -290,6 +296,7 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_PROMPT_TOKENS: return parse_int("--prompt-tokens", value, 0, 1 << 20, &c->prompt_tokens);
   case OPT_NO_CONTEXT: c->no_context = true; return true;
   case OPT_NO_GATE: c->no_gate = true; return true;
+  case OPT_REPLAYS: o->lsp.replays = true; return true;
   case OPT_NO_POLISH: c->no_polish = true; return true;
   case OPT_DRAFT: o->draft = value; return parse_draft(value, c);
   case OPT_TEMPERATURE: return parse_float("--temperature", value, 100, &c->temperature);
@@ -316,7 +323,7 @@ static int serve(cli_options *o) {
 
 static int run_command(const char *name, cli_options *o) {
   if (o->engine.random_weights != NULL && strcmp(name, "bench") != 0 &&
-      strcmp(name, "generate") != 0) {
+      strcmp(name, "generate") != 0 && !o->lsp.replays) {
     fprintf(stderr, "fimd: --random-weights has no tokenizer: only bench and generate take it\n");
     return 2;
   }

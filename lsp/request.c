@@ -82,6 +82,7 @@ void lsp__request_free(lsp__request *r) {
   free(r->partial_text);
   free(r->uri);
   free(r->selected);
+  free(r->replay);
   free(r->partial.text);
   free(r->last.text);
   free(r);
@@ -243,6 +244,7 @@ static void try_start(lsp__request *r) {
       .uri = r->uri,
       .offset = r->offset,
       .mode = COMPLETION_AUTO,
+      .replay = r->replay,
       .selected_text = r->selected,
       .selected_start = r->selected_start,
       .selected_end = r->selected_end,

@@ -169,7 +169,7 @@ static void test_quiet(void **state) {
 static void test_confidence(void **state) {
   (void)state;
   completion__token tokens[] = {
-      {.end = 0, .logprob = 0}, {.end = 2, .logprob = -1}, {.end = 4, .logprob = -2},
+      {.end = 1, .others = {-1}}, {.end = 2, .logprob = -1}, {.end = 4, .logprob = -2},
       {.end = 6, .logprob = -9}};
   completion__run r = {.tokens = tokens, .n_tokens = 4};
   assert_float_equal(completion__run_confidence(&r, 6), exp(-4), 1e-9);
