@@ -18,6 +18,7 @@
 #include "engine/draft.h"
 #include "engine/internal.h"
 #include "engine/sampler.h"
+#include "engine/score.h"
 
 #define MOST 64           /* guesses of a step, unless the caller says */
 #define LOGITS_MOST 15    /* where all rows' logits come to the host */
@@ -33,7 +34,7 @@
 typedef struct lessons {
   bool waiting;
   int32_t before, first; /* the current token of the step, and the one before it */
-  draft_tree tree; /* ids and parents */
+  draft_tree tree;
   int top_k;
   int32_t top_ids[ROWS * RECYCLE_WIDTH];
   float top_logits[ROWS * RECYCLE_WIDTH];
@@ -67,6 +68,7 @@ typedef struct run {
   int window_rows;
   int32_t came[ROWS + 1]; /* [n] the tokens of this step */
   int path[ROWS];         /* [n - 1] their nodes, but for the last */
+  bool given[ROWS + 1];   /* [n] the caller chose it */
   int n;
   engine_generate_result r;
 } run;
@@ -303,6 +305,9 @@ static int compute(run *r, kernels_result *result) {
   }
   bool recycles = r->d != NULL && (r->p->draft.sources & DRAFT_BIT(ENGINE_SOURCE_RECYCLED));
   batch.top_k = recycles ? RECYCLE_WIDTH : 1;
+  batch.want_logsumexp = r->p->score;
+  if (r->p->score && batch.top_k < SCORE_TOP_K)
+    batch.top_k = least(SCORE_TOP_K, s->engine->info[0].vocab);
   batch.want_logits = r->sample || r->choosing;
   double start = engine__now_ms();
   forward_errand errand = {.run = r->d != NULL ? learn : NULL, .user = r->d};
@@ -346,6 +351,7 @@ static bool accept(run *r, const kernels_result *result) {
   int most = r->p->max_tokens - r->r.tokens, node = DRAFT_ROOT;
   r->n = 0;
   for (;;) {
+    r->given[r->n] = r->choosing && r->replayed >= r->p->n_replay;
     int32_t id = choose(r, result, 1 + node);
     r->came[r->n++] = id;
     if (!r->p->ignore_stop && engine_token_is_stop(r->s->engine, id)) return true;
@@ -372,13 +378,6 @@ static int compact(run *r) {
   return rc;
 }
 
-static void copy_tree(draft_tree *to, const draft_tree *t) {
-  size_t n = (size_t)t->n;
-  to->n = t->n;
-  memcpy(to->ids, t->ids, n * sizeof *t->ids);
-  memcpy(to->parent, t->parent, n * sizeof *t->parent);
-}
-
 /* Keeps what the step has taught, for the time when the next one is under way; the text is told at
  * once, as the next guesses begin where it ends. */
 static int keep_lessons(run *r, const kernels_result *result, bool stopped) {
@@ -388,7 +387,7 @@ static int keep_lessons(run *r, const kernels_result *result, bool stopped) {
   int n = stopped ? r->n - 1 : r->n;
   l->before = drafter_before(d->drafter);
   l->first = d->ids[0];
-  copy_tree(&l->tree, &d->tree);
+  draft_copy(&l->tree, &d->tree);
   l->top_k = result->top_k;
   size_t rows = (size_t)((1 + d->tree.n) * result->top_k);
   memcpy(l->top_ids, result->top_ids, rows * sizeof *l->top_ids);
@@ -415,22 +414,34 @@ static bool take(run *r, int n) {
   return s->n_cached == s->n;
 }
 
+/* How likely the told tokens were, if anyone asks. */
+static int tell_score(run *r, const kernels_result *result, score *out, engine_step *told) {
+  engine_session *s = r->s;
+  if (!r->p->score) return ENGINE_OK;
+  score_path path = {.nodes = r->path, .given = r->given, .vocab = s->engine->info[0].vocab};
+  int rc = forward_status(score_step(out, s->engine->kernels, result, &path, told));
+  if (rc != ENGINE_OK) s->n = s->n_cached = 0;
+  return rc;
+}
+
 static int step(run *r, int (*on_step)(void *user, const engine_step *step), void *user,
                 double start) {
   kernels_result result;
+  score likely;
   int rc = compute(r, &result);
   if (rc != ENGINE_OK) return rc;
   bool stopped = accept(r, &result);
-  rc = keep_lessons(r, &result, stopped);
+  int n = stopped ? r->n - 1 : r->n;
+  engine_step told = {.ids = r->came, .n = n};
+  rc = tell_score(r, &result, &likely, &told);
+  if (rc == ENGINE_OK) rc = keep_lessons(r, &result, stopped);
   if (rc == ENGINE_OK) rc = compact(r);
   if (rc != ENGINE_OK) return rc;
-  int n = stopped ? r->n - 1 : r->n;
   if (n > 0 && r->r.tokens == 0) r->r.first_ms = engine__now_ms() - start;
   r->r.tokens += n;
   r->r.accepted += r->n - 1;
   bool full = take(r, n) && !stopped;
   if (stopped) r->r.stop = ENGINE_STOP_TOKEN;
-  engine_step told = {.ids = r->came, .n = n};
   if (n > 0 && on_step != NULL && on_step(user, &told) != 0)
     r->r.stop = ENGINE_STOP_CALLER;
   else if (full)

@@ -27,6 +27,8 @@ typedef struct draft_tree {
   float chance[DRAFT_NODES_MAX];  /* that it will be accepted, by estimate */
 } draft_tree;
 
+void draft_copy(draft_tree *to, const draft_tree *t);
+
 #define DRAFT_BIT(source) (1u << (source))
 
 typedef struct drafter drafter;

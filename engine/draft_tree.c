@@ -231,6 +231,15 @@ static void grow(drafter *d) {
   if (d->terms.cost != NULL) d->tree.n = best_size(&d->tree, d->terms.cost);
 }
 
+void draft_copy(draft_tree *to, const draft_tree *t) {
+  size_t n = (size_t)t->n;
+  to->n = t->n;
+  memcpy(to->ids, t->ids, n * sizeof *t->ids);
+  memcpy(to->parent, t->parent, n * sizeof *t->parent);
+  memcpy(to->depth, t->depth, n * sizeof *t->depth);
+  memcpy(to->chance, t->chance, n * sizeof *t->chance);
+}
+
 void drafter_build(drafter *d, const draft_terms *terms, draft_tree *out) {
   d->views = d->all_views + (d->lesson.views == d->all_views);
   d->terms = *terms;
@@ -242,10 +251,5 @@ void drafter_build(drafter *d, const draft_terms *terms, draft_tree *out) {
     grow(d);
     if (terms->pool != NULL) pool__unlock(terms->pool);
   }
-  size_t n = (size_t)d->tree.n;
-  out->n = d->tree.n;
-  memcpy(out->ids, d->tree.ids, n * sizeof *out->ids);
-  memcpy(out->parent, d->tree.parent, n * sizeof *out->parent);
-  memcpy(out->depth, d->tree.depth, n * sizeof *out->depth);
-  memcpy(out->chance, d->tree.chance, n * sizeof *out->chance);
+  draft_copy(out, &d->tree);
 }

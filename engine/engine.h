@@ -274,7 +274,7 @@ typedef struct engine_step {
                                   1; of a token that the caller chose (choose), 0 */
   const int32_t *others;       /* [n * ENGINE_OTHERS] the likeliest other tokens in each place,
                                   best first; -1: none */
-  const float *other_logprobs; /* [n * ENGINE_OTHERS] */
+  const float *other_logprobs; /* [n * ENGINE_OTHERS] -INFINITY where there is none */
 } engine_step;
 
 typedef struct engine_generate_params {

@@ -79,6 +79,7 @@ struct kernels_backend {
   /* result: zeroed, with n_out and top_k set. n_out 0 in a batch that has some: the step was given
    * up before its head; what is left of it is to be cleared away. */
   int (*end)(kernels *k, kernels_result *result);
+  int (*logit)(kernels *k, int row, int32_t id, float *out); /* of a step that had a head */
 };
 
 /* Writes a formatted phrase to err, if there is room for any. */

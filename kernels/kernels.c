@@ -367,7 +367,15 @@ int kernels_end(kernels *k, kernels_result *result) {
     found.top_k = k->batch.top_k;
   }
   int rc = k->backend->end(k, &found); /* also of a step that was given up: it may be recording */
+  if (rc != KERNELS_OK) k->have_logits = false;
   if (!whole) return KERNELS_EINVAL;
   if (rc == KERNELS_OK && result) *result = found;
   return rc;
+}
+
+int kernels_logit(kernels *k, int row, int32_t id, float *out) {
+  if (!k || !out || k->in_step || !k->have_logits || !in_range(row, 0, k->batch.n_out - 1) ||
+      !in_range(id, 0, k->shape.vocab - 1))
+    return KERNELS_EINVAL;
+  return k->backend->logit(k, row, id, out);
 }

@@ -167,6 +167,7 @@ typedef struct kernels_batch {
   const int32_t *out;   /* [n_out] row numbers, ascending */
   int top_k;            /* 1..KERNELS_TOP_K_MAX candidates per row of output */
   bool want_logits;     /* also bring all logits to the host */
+  bool want_logsumexp;  /* also say what the logits' probabilities are relative to */
   uint32_t plan;        /* 0, or the caller's promise that every step with this number, this cache
                            and n_out zero or not issues the same ops on the same weights and
                            buffers: a backend may record them, and replay */
@@ -180,6 +181,9 @@ typedef struct kernels_result {
   const int32_t *top_ids;  /* [n_out, top_k] best first; equal logits: the smaller id first */
   const float *top_logits; /* [n_out, top_k] */
   const float *logits;     /* [n_out, vocab], or NULL unless want_logits */
+  const float *logsumexp;  /* [n_out] ln(sum of exp(logit)) of all logits of the row, one that is
+                              NaN left out; or NULL unless want_logsumexp. At least top_logits[0],
+                              so a logit less this is a logarithm of a probability, never above 0 */
 } kernels_result;
 
 /* Begins a step on a cache. Returns 0: now issue the ops. Returns 1: the backend has this very
@@ -217,5 +221,10 @@ int kernels_head(kernels *k, const kernels_buffer *x, const kernels_buffer *norm
 
 /* Waits for the step and fills *result (may be NULL). */
 int kernels_end(kernels *k, kernels_result *result);
+
+/* Reads one logit of the step that kernels_end has ended, before the next kernels_begin: for a
+ * token that is not among the top k, without bringing all of them. row: of the output. A GPU takes
+ * some ten microseconds for each. KERNELS_EINVAL: there is no such logit. */
+int kernels_logit(kernels *k, int row, int32_t id, float *out);
 
 #endif

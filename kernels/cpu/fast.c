@@ -223,4 +223,5 @@ const kernels_backend kernels__cpu = {
     .gate_up = fast__gate_up,
     .head = fast__head,
     .end = fast__end,
+    .logit = fast__logit,
 };

@@ -135,6 +135,8 @@ typedef struct cpu_level {
   void (*glu)(const float *gate, const float *up, int n, float *h);
   /* turns the pairs (i, i + dim/2) of a head; turn: cosines[dim/2], sines[dim/2] */
   void (*rotate)(float *head, int dim, const float *turn);
+  /* ln(sum of exp(x)), x[n]; most: the largest, NaN left out */
+  float (*logsumexp)(const float *x, int n, float most);
   void (*to_half)(const float *x, int n, uint16_t *out); /* saturating, n a multiple of 16 */
   /* Takes one attention block of up to ATTEND_GROUPS groups of keys into rows [row, row + n) of
    * the tile: k[g] is half[dim][KEYS], v[g] is half[KEYS][dim]. seen[i] is how many of the

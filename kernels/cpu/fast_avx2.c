@@ -162,6 +162,7 @@ const cpu_level cpu__avx2 = {
     .add = level_add,
     .glu = level_glu,
     .rotate = level_rotate,
+    .logsumexp = level_logsumexp,
     .to_half = level_to_half,
     .attend = level_attend,
 };

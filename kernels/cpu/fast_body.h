@@ -113,6 +113,26 @@ static void level_glu(const float *gate, const float *up, int n, float *h) {
                 v_silu_mul(load_first(gate + i, n - i), load_first(up + i, n - i)));
 }
 
+/* A row of a large vocabulary is long: 16 lanes of float for a stretch of it, then a double. v_exp
+ * makes nothing of a NaN, and exactly 1 of the largest, so the sum is never below 1. */
+static float level_logsumexp(const float *x, int n, float most) {
+  enum { STRETCH = 2048 };
+  v16 largest = v_set(most);
+  double sum = 0;
+  if (most == -INFINITY) return most; /* no number among them */
+  for (int from = 0; from < n; from += STRETCH) {
+    int i = from, end = n - from < STRETCH ? n : from + STRETCH;
+    v16 lanes = v_zero();
+    for (; i + 16 <= end; i += 16) lanes = v_add(lanes, v_exp(v_sub(v_load(x + i), largest)));
+    if (i < end) {
+      v16 rest = v_keep_first(load_first(x + i, end - i), end - i);
+      lanes = v_add(lanes, v_exp(v_sub(rest, largest)));
+    }
+    sum += (double)v_sum(lanes);
+  }
+  return (float)(most + log(sum));
+}
+
 static void level_add(const float *x, int n, float *y) {
   int i = 0;
   for (; i + 16 <= n; i += 16) v_store(y + i, v_add(v_load(y + i), v_load(x + i)));

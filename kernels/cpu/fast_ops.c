@@ -420,9 +420,12 @@ int fast__project(kernels *k, const kernels_buffer *y, const kernels_weight *w, 
 static void top_k_item(void *arg, int i, int thread) {
   fast *self = arg;
   int vocab = self->head.shape.vocab, k = self->head.batch.top_k;
+  const float *logits = self->results.logits + (size_t)i * (size_t)vocab;
+  float *top = self->results.top_logits + i * k;
   (void)thread;
-  host__top_k(self->results.logits + (size_t)i * (size_t)vocab, vocab, k,
-              self->results.top_ids + i * k, self->results.top_logits + i * k);
+  host__top_k(logits, vocab, k, self->results.top_ids + i * k, top);
+  if (self->head.batch.want_logsumexp)
+    self->results.logsumexp[i] = self->level->logsumexp(logits, vocab, top[0]);
 }
 
 int fast__head(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
@@ -442,6 +445,11 @@ int fast__head(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
 }
 
 int fast__end(kernels *k, kernels_result *result) {
-  host__results_get(&((fast *)k)->results, k->batch.want_logits, result);
+  host__results_get(&((fast *)k)->results, &k->batch, result);
+  return KERNELS_OK;
+}
+
+int fast__logit(kernels *k, int row, int32_t id, float *out) {
+  *out = ((fast *)k)->results.logits[(size_t)row * (size_t)k->shape.vocab + (size_t)id];
   return KERNELS_OK;
 }

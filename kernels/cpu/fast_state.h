@@ -56,6 +56,7 @@ int fast__gate_up(kernels *k, const kernels_buffer *x, const kernels_buffer *nor
 int fast__head(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
                const kernels_weight *w);
 int fast__end(kernels *k, kernels_result *result);
+int fast__logit(kernels *k, int row, int32_t id, float *out);
 
 /* fast_attend.c */
 int fast__attend(kernels *k, int layer, const kernels_buffer *q, kernels_buffer *a);

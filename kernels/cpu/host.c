@@ -2,6 +2,7 @@
  * bound (the logits of a whole batch, a long context) costs nothing. */
 #include "kernels/cpu/host.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -106,11 +107,20 @@ void host__top_k(const float *logits, int n, int k, int32_t *ids, float *values)
   }
 }
 
+float host__logsumexp(const float *logits, int n, float most) {
+  double sum = 0;
+  if (most == -INFINITY) return most; /* no number among them */
+  for (int i = 0; i < n; i++)
+    if (logits[i] == logits[i]) sum += exp((double)logits[i] - most);
+  return (float)(most + log(sum));
+}
+
 int host__results_init(host_results *r, int max_out) {
   size_t n = (size_t)max_out * KERNELS_TOP_K_MAX;
   r->top_ids = calloc(n, sizeof *r->top_ids);
   r->top_logits = calloc(n, sizeof *r->top_logits);
-  return r->top_ids && r->top_logits ? KERNELS_OK : KERNELS_ENOMEM;
+  r->logsumexp = calloc((size_t)max_out, sizeof *r->logsumexp);
+  return r->top_ids && r->top_logits && r->logsumexp ? KERNELS_OK : KERNELS_ENOMEM;
 }
 
 int host__results_grow(host_results *r, int n_out, int vocab) {
@@ -128,12 +138,14 @@ void host__results_free(host_results *r) {
   host__free(r->logits, r->logits_bytes);
   free(r->top_ids);
   free(r->top_logits);
+  free(r->logsumexp);
   *r = (host_results){0};
 }
 
-void host__results_get(const host_results *r, bool want_logits, kernels_result *result) {
+void host__results_get(const host_results *r, const kernels_batch *b, kernels_result *result) {
   if (result->n_out == 0) return;
   result->top_ids = r->top_ids;
   result->top_logits = r->top_logits;
-  result->logits = want_logits ? r->logits : NULL;
+  result->logits = b->want_logits ? r->logits : NULL;
+  result->logsumexp = b->want_logsumexp ? r->logsumexp : NULL;
 }

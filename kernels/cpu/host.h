@@ -33,17 +33,21 @@ size_t host__row_bytes(const kernels_matrix *m);
 /* The k best of logits[n], best first; equal ones by id; NaN counts as least. n >= k. */
 void host__top_k(const float *logits, int n, int k, int32_t *ids, float *values);
 
+/* ln(sum of exp(logits)), in double; most: the largest, NaN left out, as from host__top_k. */
+float host__logsumexp(const float *logits, int n, float most);
+
 /* The arrays of a kernels_result, grown as steps ask for them. Zero-initialise. */
 typedef struct host_results {
   float *logits; /* [rows, vocab] */
   size_t logits_bytes;
   int32_t *top_ids; /* [max_out, KERNELS_TOP_K_MAX], used densely as [n_out, top_k] */
   float *top_logits;
+  float *logsumexp; /* [max_out] */
 } host_results;
 
 int host__results_init(host_results *r, int max_out);
 int host__results_grow(host_results *r, int n_out, int vocab); /* room in logits */
 void host__results_free(host_results *r);
-void host__results_get(const host_results *r, bool want_logits, kernels_result *result);
+void host__results_get(const host_results *r, const kernels_batch *b, kernels_result *result);
 
 #endif

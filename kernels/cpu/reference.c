@@ -337,14 +337,23 @@ static int reference_head(kernels *k, const kernels_buffer *x, const kernels_buf
   norm_rows(self, x, norm, b->out, b->n_out);
   rc = multiply(self, w, self->normed, b->n_out, self->results.logits, (size_t)k->shape.vocab);
   if (rc != KERNELS_OK) return rc;
-  for (int i = 0; i < b->n_out; i++)
-    host__top_k(self->results.logits + (size_t)i * (size_t)k->shape.vocab, k->shape.vocab, b->top_k,
-                self->results.top_ids + i * b->top_k, self->results.top_logits + i * b->top_k);
+  for (int i = 0; i < b->n_out; i++) {
+    const float *logits = self->results.logits + (size_t)i * (size_t)k->shape.vocab;
+    float *top = self->results.top_logits + i * b->top_k;
+    host__top_k(logits, k->shape.vocab, b->top_k, self->results.top_ids + i * b->top_k, top);
+    if (b->want_logsumexp)
+      self->results.logsumexp[i] = host__logsumexp(logits, k->shape.vocab, top[0]);
+  }
   return KERNELS_OK;
 }
 
 static int reference_end(kernels *k, kernels_result *result) {
-  host__results_get(&((reference *)k)->results, k->batch.want_logits, result);
+  host__results_get(&((reference *)k)->results, &k->batch, result);
+  return KERNELS_OK;
+}
+
+static int reference_logit(kernels *k, int row, int32_t id, float *out) {
+  *out = ((reference *)k)->results.logits[(size_t)row * (size_t)k->shape.vocab + (size_t)id];
   return KERNELS_OK;
 }
 
@@ -369,4 +378,5 @@ const kernels_backend kernels__cpu_reference = {
     .gate_up = reference_gate_up,
     .head = reference_head,
     .end = reference_end,
+    .logit = reference_logit,
 };

@@ -186,6 +186,7 @@ static int take_workspace(cuda_backend *c) {
       (rc = cuda__take(c, rows * half * sizeof(float2), true, (void **)&c->turn)) ||
       (rc = cuda__take(c, out * (size_t)s->vocab * sizeof(float), false, (void **)&c->logits)) ||
       (rc = cuda__take(c, out * CUDA_TOP_CHUNKS * KERNELS_TOP_K_MAX * 8, false, &c->candidates)) ||
+      (rc = cuda__take(c, out * CUDA_TOP_CHUNKS * sizeof(float2), false, (void **)&c->sums)) ||
       (rc = take_normed(c, &c->normed, c->rows_most)) ||
       (rc = take_normed(c, &c->out_normed, CUDA_EXACT)))
     return rc;
@@ -199,7 +200,7 @@ static void cuda_close(kernels *k) {
   cuda__staging_free(c);
   void *device[] = {c->step, c->number, c->finished, c->out, c->moves, c->ids, c->pos,
                     c->frequency, c->turn, c->logits, c->candidates, c->partials,
-                    c->normed.packed, c->normed.ss, c->out_normed.packed, c->out_normed.ss};
+                    c->sums, c->normed.packed, c->normed.ss, c->out_normed.packed, c->out_normed.ss};
   for (size_t i = 0; i < sizeof device / sizeof *device; i++)
     if (device[i]) cudaFree(device[i]);
   if (c->input) {
@@ -278,4 +279,5 @@ const kernels_backend kernels__cuda = {
     .gate_up = cuda__op_gate_up,
     .head = cuda__op_head,
     .end = cuda__end,
+    .logit = cuda__logit,
 };

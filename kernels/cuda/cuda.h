@@ -237,15 +237,22 @@ typedef struct cuda_output {
   volatile uint32_t done; /* = cuda_input.number when all below is written */
   int32_t ids[CUDA_EXACT * KERNELS_TOP_K_MAX];
   float logits[CUDA_EXACT * KERNELS_TOP_K_MAX];
+  float logsumexp[CUDA_EXACT];
+  float logit; /* see cuda__logit */
 } cuda_output;
 
 enum { CUDA_TOP_CHUNKS = 64 };
-/* The top k of each row of logits[n_out, vocab] to *output (as the device sees it).
+/* Of each row of logits[n_out, vocab], chunk by chunk: sums[n_out, CUDA_TOP_CHUNKS] = the largest,
+ * and the sum of exp(logit - largest). */
+cudaError_t cuda__sums(const cuda_device *d, const cuda_step *step, int n_out, int vocab,
+                       const float *logits, float2 *sums);
+/* The top k of each row of logits[n_out, vocab] to *output (as the device sees it), and its
+ * logsumexp from the sums, unless they are NULL.
  * candidates: scratch of n_out * CUDA_TOP_CHUNKS * KERNELS_TOP_K_MAX numbers of 8 bytes; finished:
  * one counter, 0 before and after. */
 cudaError_t cuda__top_k(const cuda_device *d, const cuda_step *step, int n_out, int vocab, int k,
-                        const float *logits, void *candidates, uint32_t *finished,
-                        const uint32_t *number, cuda_output *output);
+                        const float *logits, void *candidates, const float2 *sums,
+                        uint32_t *finished, const uint32_t *number, cuda_output *output);
 
 /* Slots from[i] to to + i in every layer, key and value head: planes of [slots, head_dim]. from is
  * on the device. */

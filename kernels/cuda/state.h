@@ -41,6 +41,7 @@ typedef struct graph_key {
   uint32_t plan, cache;
   int rows, out_rows, top_k, kv_most;
   bool out_all; /* the rows of output are the rows of the step */
+  bool sums;    /* the answer has every row's logsumexp */
 } graph_key;
 
 typedef struct graph_entry {
@@ -69,6 +70,7 @@ typedef struct cuda_backend {
   float2 *turn;
   float *logits;
   void *candidates, *partials;
+  float2 *sums; /* [max_out, CUDA_TOP_CHUNKS] */
   size_t partials_bytes;
   cuda_normed normed, out_normed;
 
@@ -140,6 +142,7 @@ int cuda__op_gate_up(kernels *k, const kernels_buffer *x, const kernels_buffer *
 int cuda__op_head(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
                   const kernels_weight *w);
 int cuda__end(kernels *k, kernels_result *result);
+int cuda__logit(kernels *k, int row, int32_t id, float *out);
 /* Forgets what was recorded for a cache (0: for all). */
 void cuda__graphs_drop(cuda_backend *c, uint32_t cache);
 

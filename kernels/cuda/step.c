@@ -76,7 +76,7 @@ static int kv_most(const kernels *k, int most) {
 static bool same_key(const graph_key *a, const graph_key *b) {
   return a->plan == b->plan && a->cache == b->cache && a->rows == b->rows &&
          a->out_rows == b->out_rows && a->top_k == b->top_k && a->kv_most == b->kv_most &&
-         a->out_all == b->out_all;
+         a->out_all == b->out_all && a->sums == b->sums;
 }
 
 static graph_entry *find_graph(cuda_backend *c, const graph_key *key) {
@@ -105,7 +105,8 @@ void cuda__graphs_drop(cuda_backend *c, uint32_t cache) {
 static int plan_step(cuda_backend *c, const kernels_batch *b) {
   const cuda_cache *cache = (const cuda_cache *)c->head.cache;
   c->key = (graph_key){b->plan, cache->identity, c->rows, c->out_rows,
-                       b->n_out > 0 ? b->top_k : 0, c->kv_most, c->out_all};
+                       b->n_out > 0 ? b->top_k : 0, c->kv_most, c->out_all,
+                       b->n_out > 0 && b->want_logsumexp};
   graph_entry *e = find_graph(c, &c->key);
   if (!e) {
     if (c->n_graphs == GRAPHS) cuda__graphs_drop(c, 0);
@@ -370,9 +371,12 @@ int cuda__op_head(kernels *k, const kernels_buffer *x, const kernels_buffer *nor
   g.rows = k->shape.vocab;
   g.logits = c->logits;
   rc = done(c, run_gemm(c, w, &g, false));
+  const float2 *sums = k->batch.want_logsumexp ? c->sums : NULL;
+  if (!rc && sums)
+    rc = fail(c, cuda__sums(&c->d, c->step, c->out_rows, k->shape.vocab, c->logits, c->sums));
   if (rc) return rc;
   return fail(c, cuda__top_k(&c->d, c->step, c->out_rows, k->shape.vocab, k->batch.top_k,
-                             c->logits, c->candidates, c->finished, c->number, c->output));
+                             c->logits, c->candidates, sums, c->finished, c->number, c->output));
 }
 
 /* ---- the end ------------------------------------------------------------------------------- */
@@ -435,5 +439,17 @@ int cuda__end(kernels *k, kernels_result *result) {
   result->top_ids = c->output->ids;
   result->top_logits = c->output->logits;
   result->logits = result->n_out > 0 && k->batch.want_logits ? c->host_logits : NULL;
+  result->logsumexp = result->n_out > 0 && k->batch.want_logsumexp ? c->output->logsumexp : NULL;
   return KERNELS_OK;
+}
+
+/* By way of pinned memory, which is not written to behind anyone's back. */
+int cuda__logit(kernels *k, int row, int32_t id, float *out) {
+  cuda_backend *c = cuda__of(k);
+  const float *from = c->logits + (size_t)row * (size_t)k->shape.vocab + (size_t)id;
+  cudaError_t e = cudaMemcpyAsync(&c->output->logit, from, sizeof *from, cudaMemcpyDeviceToHost,
+                                  c->d.stream);
+  if (e == cudaSuccess) e = cudaStreamSynchronize(c->d.stream);
+  *out = c->output->logit;
+  return cuda__check(c, e);
 }

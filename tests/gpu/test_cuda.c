@@ -38,7 +38,7 @@ static void fill(toy_device *d, int upto) {
   }
 }
 
-/* The row in a batch: its number is `row` of n, the others are of random tokens and see what they
+/* The row's logits and their logsumexp in a batch: its number is `row` of n, the others are of random tokens and see what they
  * like; the row itself sees the committed slots only. */
 static void run_among(toy_device *d, toy_random *r, int n, int row, int kv_len, float *logits) {
   static int32_t some[MOST], where[MOST], out[MOST];
@@ -53,10 +53,11 @@ static void run_among(toy_device *d, toy_random *r, int n, int row, int kv_len, 
       if (toy_below(r, 4) == 0) mask[i * words + j / 64] |= UINT64_C(1) << j % 64;
   }
   kernels_batch b = {.n = n, .ids = some, .pos = where, .kv_len = kv_len, .mask = mask, .n_out = n,
-                     .out = out, .top_k = 4, .want_logits = true};
+                     .out = out, .top_k = 4, .want_logits = true, .want_logsumexp = true};
   kernels_result result;
   toy_step(d, &b, &result);
   memcpy(logits, result.logits + (size_t)row * (size_t)vocab, (size_t)vocab * sizeof *logits);
+  logits[vocab] = result.logsumexp[row];
 }
 
 static void every_batch(const char *backend) {
@@ -68,7 +69,7 @@ static void every_batch(const char *backend) {
       toy_model_free(&m);
       skip();
     }
-    size_t row = (size_t)m.shape.vocab;
+    size_t row = (size_t)m.shape.vocab + 1;
     float *want = toy_alloc(row * sizeof *want), *got = toy_alloc(row * sizeof *got);
     for (int i = 0; i < SLOTS + MOST; i++) ids[i] = toy_below(&r, m.shape.vocab), pos[i] = i;
     fill(&d, contexts[CONTEXTS - 1]);

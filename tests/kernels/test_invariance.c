@@ -1,4 +1,5 @@
-/* test_invariance.c - a row's logits are the same bits whatever else is in the batch.
+/* test_invariance.c - a row's logits, and their logsumexp, are the same bits whatever else is in
+ * the batch.
  *
  * Whole small models, every backend and level that the machine has. The yardstick is always the
  * row computed alone: one token a step on one thread. Everything is compared with memcmp. */
@@ -30,27 +31,32 @@ static const struct variety {
 };
 enum { VARIETIES = sizeof varieties / sizeof *varieties };
 
-/* Runs tokens[from..from+n) and puts the logits of all n rows at out[n, vocab]. */
+/* Runs tokens[from..from+n) and puts the logits of all n rows and their logsumexp at
+ * out[n, vocab + 1]. */
 static void run_rows(toy_device *d, const int32_t *ids, const int32_t *pos, int n, int kv_len,
                      const uint64_t *mask, float *out) {
   int32_t rows[TOKENS];
   for (int i = 0; i < n; i++) rows[i] = i;
   kernels_batch b = {.n = n, .ids = ids, .pos = pos, .kv_len = kv_len, .mask = mask, .n_out = n,
-                     .out = rows, .top_k = TOP_K, .want_logits = true};
+                     .out = rows, .top_k = TOP_K, .want_logits = true, .want_logsumexp = true};
   kernels_result r;
+  size_t vocab = (size_t)d->model->shape.vocab;
   toy_step(d, &b, &r);
-  memcpy(out, r.logits, (size_t)n * (size_t)d->model->shape.vocab * sizeof *out);
+  for (size_t i = 0; i < (size_t)n; i++, out += vocab + 1) {
+    memcpy(out, r.logits + i * vocab, vocab * sizeof *out);
+    out[vocab] = r.logsumexp[i];
+  }
 }
 
 typedef struct sequence {
   toy_model model;
   int32_t ids[TOKENS], pos[TOKENS];
-  size_t row; /* floats of a row of logits */
+  size_t row; /* floats of a row of logits and its logsumexp */
 } sequence;
 
 static sequence make_sequence(toy_random *r, const struct variety *v) {
   sequence s = {.model = toy_model_new(r, &v->shape, v->type, v->v_type),
-                .row = (size_t)v->shape.vocab};
+                .row = (size_t)v->shape.vocab + 1};
   for (int i = 0; i < TOKENS; i++) s.ids[i] = toy_below(r, v->shape.vocab), s.pos[i] = i;
   return s;
 }

@@ -206,7 +206,7 @@ static test_case make_case(toy_random *r, const kernels_shape *shape, kernels_ty
   }
   c.batch = (kernels_batch){.n = n, .ids = c.ids, .pos = c.pos, .kv_len = kv_len,
                             .mask = tree ? c.mask : NULL, .n_out = n_out, .out = c.out,
-                            .top_k = TOP_K, .want_logits = true};
+                            .top_k = TOP_K, .want_logits = true, .want_logsumexp = true};
   c.past = toy_floats(r, (size_t)kv_len * (size_t)hidden, 0, 1);
   c.x = toy_floats(r, (size_t)n * (size_t)hidden, 0, 1);
   c.a = toy_floats(r, (size_t)n * (size_t)q, 0, 1);
@@ -268,15 +268,27 @@ static void fill_past(toy_device *d, const test_case *c, int max_batch) {
   }
 }
 
+/* Within what rounding the answer to a float and the sum's terms may make of it. */
+static void check_logsumexp(const char *backend, const float *logits, int vocab, float got) {
+  double most = -INFINITY, sum = 0;
+  for (int i = 0; i < vocab; i++) most = fmax(most, logits[i]);
+  for (int i = 0; i < vocab; i++) sum += exp(logits[i] - most);
+  double want = most + log(sum), off = fabs(got - want);
+  if (!(off <= 2e-6 + 2e-7 * fabs(want)) || !(got >= most))
+    fail_msg("%s: logsumexp of %d logits is %.9g, not %.9g", backend, vocab, got, want);
+}
+
 static void check_head(const char *backend, const test_case *c, const kernels_result *r,
                        double bound) {
   int vocab = c->model.shape.vocab;
   assert_int_equal(r->n_out, c->batch.n_out);
   assert_int_equal(r->top_k, TOP_K);
   assert_non_null(r->logits);
+  assert_non_null(r->logsumexp);
   check(backend, "logits", r->logits, c->logits, (size_t)(r->n_out * vocab), bound);
   for (int i = 0; i < r->n_out; i++) {
     const float *row = r->logits + i * vocab;
+    check_logsumexp(backend, row, vocab, r->logsumexp[i]);
     for (int j = 0; j < TOP_K; j++) {
       int id = r->top_ids[i * TOP_K + j], better = 0;
       assert_in_range(id, 0, vocab - 1);
@@ -464,11 +476,14 @@ static void extreme_activations(void **state) {
     memcpy(with_nan, x, sizeof x);
     with_nan[64 * 1 + 3] = NAN;
     kernels_buffer *bad = toy_upload(d.k, with_nan, 5 * 64);
+    b.want_logsumexp = true;
     TOY_MUST(kernels_begin(d.k, d.cache, &b));
     TOY_MUST(kernels_head(d.k, bad, d.final_norm, d.embedding));
     TOY_MUST(kernels_end(d.k, &result));
     for (int j = 0; j < 15; j++) assert_in_range(result.top_ids[j], 0, s.vocab - 1);
     for (int j = 0; j < 3; j++) assert_true(result.top_logits[9 + j] == result.top_logits[9 + j]);
+    assert_true(result.logsumexp[1] == result.logsumexp[1]);
+    assert_true(isfinite(result.logsumexp[3]) && result.logsumexp[3] >= result.top_logits[9]);
     free(want);
     free(want_x);
     kernels_buffer_free(d.k, y);
@@ -516,6 +531,63 @@ static void ties(void **state) {
   toy_model_free(&m);
 }
 
+/* Steps in which the sums are asked for, among others (recorded ones, too, where a backend does
+ * that): nothing else in the answer changes. Logits from tiny to huge, vocabularies from smaller
+ * than what a GPU cuts a row into to one of many stretches. And single logits, read afterwards. */
+static void sums_and_single_logits(void **state) {
+  (void)state;
+  static const int vocabs[] = {17, 60, 1001, 20011};
+  static const float scales[] = {1e-3f, 1, 30, 1000};
+  enum { N = 3, N_OUT = 2, ROUNDS = 8 };
+  toy_random r = {seed + 5};
+  for (int v = 0; v < 4; v++) {
+    kernels_shape s = SHAPE(64, 2, 1, 64, 64, vocabs[v]);
+    toy_model m = toy_model_new(&r, &s, KERNELS_F32, KERNELS_F32);
+    size_t all = (size_t)(N_OUT * s.vocab);
+    float *rows = (float *)(uintptr_t)m.embedding.data, *logits = toy_alloc(all * sizeof *logits);
+    for (int i = 0; i < 64 * s.vocab; i++) rows[i] *= scales[toy_below(&r, 4)];
+    for (int i = 0; i < BACKENDS; i++) {
+      toy_device d;
+      if (!toy_device_open_wanted(&d, &m, backends[i], 2, N, N)) continue;
+      int32_t ids[N] = {3, 1, 4}, pos[N] = {0, 1, 2}, out[N_OUT] = {0, 2}, top[N_OUT * TOP_K];
+      kernels_batch b = {.n = N, .ids = ids, .pos = pos, .n_out = N_OUT, .out = out,
+                         .top_k = TOP_K};
+      for (int round = 0; round < ROUNDS; round++) {
+        kernels_result result;
+        float one = 0;
+        b.want_logsumexp = round % 2 == 0;
+        b.want_logits = round != 5;
+        toy_step(&d, &b, &result);
+        if (round == 0) memcpy(logits, result.logits, all * sizeof *logits);
+        if (round == 0) memcpy(top, result.top_ids, sizeof top);
+        if (b.want_logits) assert_memory_equal(logits, result.logits, all * sizeof *logits);
+        assert_memory_equal(top, result.top_ids, sizeof top);
+        assert_true((result.logsumexp != NULL) == b.want_logsumexp);
+        for (int row = 0; row < N_OUT; row++) {
+          int id = toy_below(&r, s.vocab);
+          const float *of = logits + row * s.vocab;
+          if (b.want_logsumexp) check_logsumexp(backends[i], of, s.vocab, result.logsumexp[row]);
+          TOY_MUST(kernels_logit(d.k, row, id, &one));
+          assert_memory_equal(&one, &of[id], sizeof one);
+        }
+        assert_int_equal(kernels_logit(d.k, N_OUT, 0, &one), KERNELS_EINVAL);
+        assert_int_equal(kernels_logit(d.k, 0, s.vocab, &one), KERNELS_EINVAL);
+        assert_int_equal(kernels_logit(d.k, -1, 0, &one), KERNELS_EINVAL);
+      }
+      b.n_out = 0;
+      b.want_logsumexp = true;
+      kernels_result result;
+      float one;
+      toy_step(&d, &b, &result);
+      assert_null(result.logsumexp);
+      assert_int_equal(kernels_logit(d.k, 0, 0, &one), KERNELS_EINVAL);
+      toy_device_close(&d);
+    }
+    free(logits);
+    toy_model_free(&m);
+  }
+}
+
 int main(void) {
   seed = toy_seed();
   const struct CMUnitTest tests[] = {
@@ -524,6 +596,7 @@ int main(void) {
       cmocka_unit_test(model_table),
       cmocka_unit_test(extreme_activations),
       cmocka_unit_test(ties),
+      cmocka_unit_test(sums_and_single_logits),
   };
   cmocka_set_test_filter(getenv("FIMD_TEST_ONLY")); /* a pattern, such as "trees" */
   return cmocka_run_group_tests(tests, NULL, NULL);
