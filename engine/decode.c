@@ -329,13 +329,13 @@ static int compute(run *r, kernels_result *result) {
 
 static int32_t choose(run *r, const kernels_result *result, int row) {
   const float *logits = result->logits;
-  if (r->replayed < r->p->n_replay) return r->p->replay[r->replayed++];
   if (logits != NULL) logits += (size_t)row * (size_t)r->s->engine->info[0].vocab;
   if (r->choosing) {
     int32_t id = 0;
     r->choosing = r->p->choose(r->p->choose_user, logits, &id);
     return id;
   }
+  if (r->replayed < r->p->n_replay) return r->p->replay[r->replayed++];
   return r->sample ? sampler_draw(&r->draw, logits, NULL) : result->top_ids[row * result->top_k];
 }
 
@@ -351,7 +351,7 @@ static bool accept(run *r, const kernels_result *result) {
   int most = r->p->max_tokens - r->r.tokens, node = DRAFT_ROOT;
   r->n = 0;
   for (;;) {
-    r->given[r->n] = r->choosing && r->replayed >= r->p->n_replay;
+    r->given[r->n] = r->choosing;
     int32_t id = choose(r, result, 1 + node);
     r->came[r->n++] = id;
     if (!r->p->ignore_stop && engine_token_is_stop(r->s->engine, id)) return true;
