@@ -50,6 +50,9 @@ typedef struct answer {
   completion_stop stop;
   completion_stats stats;
   bool has_message;
+  completion_why why;
+  char others[COMPLETION_CANDIDATES_MAX][256];
+  int n_others;
   char update[4096];
   int update_tokens;
   completion_job *cancel_on_update;
@@ -67,6 +70,11 @@ static void on_done(void *user, const completion_result *r) {
   a->done++;
   a->status = r->status;
   a->has_message = r->message != NULL;
+  a->why = r->why;
+  assert_true(r->n_others < COMPLETION_CANDIDATES_MAX);
+  a->n_others = r->n_others;
+  for (int i = 0; i < r->n_others; i++)
+    snprintf(a->others[i], sizeof a->others[i], "%s", r->others[i]);
   assert_true(r->final && r->len < sizeof a->text && r->text && r->text[r->len] == 0);
   memcpy(a->text, r->text, r->len + 1);
   a->replace_start = r->replace_start;
@@ -202,6 +210,86 @@ static void test_guesses_beyond_the_end(void **state) {
   assert_null(strchr(line.text, '\n'));
   assert_true(line.stats.steps < line.stats.tokens && line.stats.accepted > 0);
   assert_true(line.stats.accepted <= line.stats.tokens);
+}
+
+static void ask_query(answer *a, const char *marked, completion_query q) {
+  completion__slice before, after;
+  split_at_cursor(marked, &before, &after);
+  completion__buffer b = {0};
+  completion__buffer_append(&b, before.s, before.len);
+  completion__buffer_append(&b, after.s, after.len);
+  set_text(URI, b.s);
+  completion__buffer_free(&b);
+  answer_init(a);
+  q.uri = URI;
+  q.offset = before.len;
+  q.on_done = on_done;
+  q.user = a;
+  assert_int_equal(completion_start(c, &q, NULL), 0);
+  wait_for(a);
+}
+
+/* Several texts: the first as ever, the others different from it and from each other, also where
+ * the first was known already; none where one is asked for. */
+static void test_candidates(void **state) {
+  (void)state;
+  answer one, some, again;
+  static const char *const places[] = {BOX "<|>" BOX_END, BOX "return self.<|>" BOX_END, "x = <|>\n"};
+  int most = 0;
+  for (size_t p = 0; p < sizeof places / sizeof *places; p++) {
+    ask_query(&one, places[p], (completion_query){0});
+    assert_int_equal(one.n_others, 0);
+    ask_query(&some, places[p], (completion_query){.candidates = 4});
+    assert_string_equal(some.text, one.text);
+    assert_true(some.n_others <= 3);
+    if (some.n_others > most) most = some.n_others;
+    for (int i = 0; i < some.n_others; i++) {
+      assert_true(some.others[i][0] && strcmp(some.others[i], some.text) != 0);
+      for (int k = 0; k < i; k++) assert_string_not_equal(some.others[i], some.others[k]);
+    }
+    assert_true(some.why.confidence > 0 && some.why.confidence <= 1);
+    ask_query(&again, places[p], (completion_query){.candidates = 4});
+    assert_int_equal(again.n_others, some.n_others);
+    for (int i = 0; i < some.n_others; i++) assert_string_equal(again.others[i], some.others[i]);
+  }
+  assert_int_equal(most, 3);
+  assert_int_equal(completion_start(c, &(completion_query){.uri = URI, .on_done = on_done,
+                                                           .candidates = 6}, NULL),
+                   COMPLETION_EINVAL);
+}
+
+/* A request that nobody made by hand is kept quiet where the options say so, and says why. */
+static void test_kept_quiet(void **state) {
+  (void)state;
+  answer a;
+  ask_query(&a, "x = <|>y + 1\n", (completion_query){.automatic = true});
+  assert_true(!a.text[0] && a.stats.steps == 0 && a.stats.prefilled_tokens == 0);
+  assert_int_equal(a.why.quiet, COMPLETION_QUIET_MID_LINE);
+  assert_int_equal(a.why.source, COMPLETION_FROM_NOTHING);
+  ask_query(&a, "x = <|>y + 1\n", (completion_query){0});
+  assert_true(a.why.quiet != COMPLETION_QUIET_MID_LINE && a.stats.steps > 0);
+  /* Nothing can be as sure as that; by hand it is shown all the same. */
+  completion_options sure = small;
+  sure.confidence = 0.99999f;
+  assert_int_equal(completion_set_options(c, &sure), 0);
+  ask_query(&a, "import os\nq<|>\n", (completion_query){.automatic = true});
+  assert_true(!a.text[0] && a.stats.steps > 0);
+  assert_int_equal(a.why.quiet, COMPLETION_QUIET_UNSURE);
+  assert_true(a.why.confidence > 0 && a.why.confidence < 0.99999);
+  ask_query(&a, "import os\nq<|>\n", (completion_query){0});
+  assert_true(a.text[0] && a.why.quiet == COMPLETION_QUIET_NO);
+  assert_int_equal(a.why.source, COMPLETION_FROM_RECENT);
+}
+
+/* For measuring: a text in the place of the model's own, also inside a word. */
+static void test_replayed_text(void **state) {
+  (void)state;
+  answer a;
+  ask_query(&a, BOX "<|>" BOX_END, (completion_query){.replay = "return 7 * self.width\n\n"});
+  assert_string_equal(a.text, "return 7 * self.width");
+  assert_true(a.stats.tokens > 3 && a.stats.steps <= a.stats.tokens + 2);
+  ask_query(&a, BOX "retu<|>" BOX_END, (completion_query){.replay = "rn 42 + self.height\n\n"});
+  assert_string_equal(a.text, "rn 42 + self.height");
 }
 
 /* An answer that stands in the text with the next request was accepted, and is in the pool then;
@@ -569,6 +657,9 @@ int main(void) {
       TEST(test_same_text_twice),
       TEST(test_guesses_change_no_text),
       TEST(test_guesses_beyond_the_end),
+      TEST(test_replayed_text),
+      TEST(test_candidates),
+      TEST(test_kept_quiet),
       TEST(test_accepted_answers),
       TEST(test_inside_a_word),
       TEST(test_a_keystroke_costs_a_few_tokens),
