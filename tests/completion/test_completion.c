@@ -288,8 +288,8 @@ static void test_replayed_text(void **state) {
   ask_query(&a, BOX "<|>" BOX_END, (completion_query){.replay = "return 7 * self.width\n\n"});
   assert_string_equal(a.text, "return 7 * self.width");
   assert_true(a.stats.tokens > 3 && a.stats.steps <= a.stats.tokens + 2);
-  ask_query(&a, BOX "retu<|>" BOX_END, (completion_query){.replay = "rn 42 + self.height\n\n"});
-  assert_string_equal(a.text, "rn 42 + self.height");
+  ask_query(&a, BOX "x = se<|>" BOX_END, (completion_query){.replay = "lf.height + 42\n\n"});
+  assert_string_equal(a.text, "lf.height + 42");
 }
 
 /* An answer that stands in the text with the next request was accepted, and is in the pool then;

@@ -10,6 +10,7 @@
 #   draft         guesses change the steps and not the tokens, the embedded model
 #   lookahead     tokens a step and speed-up: own text of the embedded model, which must be the same
 #                 by every method; replayed text at the true shapes (WORKSPACES, see pack.sh)
+#   keys          what a keystroke costs from end to end, through the daemon (WORKSPACES, too)
 #   prefill       large steps against small ones
 #   transformers  greedy tokens against transformers in fp32, true 0.5B and 1.5B shapes
 #   bench         fimd bench engine: 0.5B, 1.5B, 7B
@@ -170,6 +171,26 @@ section_lookahead() {
   unset lines
 }
 
+# End to end, through the daemon: SIZE:TYPE... with replayed text, and the embedded model's own.
+KEYS=${KEYS:-1.5b:bf16 1.5b:q8_0 7b:bf16 7b:q8_0}
+section_keys() {
+  local folder=/tmp/fimd-workspaces pack=${WORKSPACES:-build/dev/workspaces.tar.xz} shape
+  if [ ! -f "$pack" ]; then
+    echo 'keys: no workspaces (tests/gpu/pack.sh --workspaces)' >>"$table"
+    failed=1
+    return
+  fi
+  rm -rf "$folder"
+  mkdir -p "$folder" && tar -C "$folder" -xJf "$pack" || return
+  note='^(new|other|next) | first50' lines=80
+  check keys-own 120 "$BIN/fimd" bench keys --backend "$BACKEND" --own "$folder"/workspaces/*
+  for shape in $KEYS; do
+    check "keys-${shape/:/-}" 120 "$BIN/fimd" bench keys --backend "$BACKEND" \
+      --random-weights "$shape" --random-tokenizer "$folder/tokenizer" "$folder"/workspaces/*
+  done
+  unset lines
+}
+
 section_transformers() {
   note='^(0.5b|1.5b|7b) |^all|REAL' lines=14
   check transformers 400 python3 tests/gpu/transformers_check.py \
@@ -242,11 +263,11 @@ section_big() {
   expect=0
 }
 
-[ $# -gt 0 ] || set -- ops bits golden draft prefill transformers bench lookahead peer sanitizer big
+[ $# -gt 0 ] || set -- ops bits golden draft prefill transformers bench lookahead keys peer sanitizer big
 for section in "$@"; do
   if ! declare -F "section_$section" >/dev/null; then
     echo "run.sh: there is no section '$section'; sections: ops bits golden draft prefill sanitizer" \
-      "transformers bench lookahead peer big" >&2
+      "transformers bench lookahead keys peer big" >&2
     exit 2
   fi
 done
