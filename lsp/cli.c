@@ -91,6 +91,31 @@ typedef struct waiter {
   cli_result *out;
 } waiter;
 
+static cJSON *why_json(const completion_why *w) {
+  cJSON *j = cJSON_CreateObject();
+  cJSON_AddStringToObject(j, "source", completion_strsource(w->source));
+  if (w->quiet != COMPLETION_QUIET_NO)
+    cJSON_AddStringToObject(j, "quiet", completion_strquiet(w->quiet));
+  cJSON_AddStringToObject(j, "language", w->language != NULL ? w->language : "");
+  cJSON_AddStringToObject(j, "extent", w->extent != NULL ? w->extent : "");
+  if (w->confidence > 0) cJSON_AddNumberToObject(j, "confidence", w->confidence);
+  if (w->gated) cJSON_AddNumberToObject(j, "errorsAdded", w->errors);
+  cJSON_AddNumberToObject(j, "cut", w->cut);
+  cJSON *pieces = cJSON_AddArrayToObject(j, "pieces");
+  for (int i = 0; i < w->n_pieces; i++) {
+    const completion_piece *p = &w->pieces[i];
+    cJSON *piece = cJSON_CreateObject();
+    cJSON_AddStringToObject(piece, "path", p->path);
+    cJSON_AddNumberToObject(piece, "line", p->line + 1);
+    cJSON_AddNumberToObject(piece, "lines", p->lines);
+    cJSON_AddStringToObject(piece, "why", p->why);
+    cJSON_AddNumberToObject(piece, "score", p->score);
+    cJSON_AddBoolToObject(piece, "chosen", p->chosen);
+    cJSON_AddItemToArray(pieces, piece);
+  }
+  return j;
+}
+
 static void on_done(void *user, const completion_result *r) {
   waiter *w = user;
   pthread_mutex_lock(&w->mutex);
@@ -101,6 +126,8 @@ static void on_done(void *user, const completion_result *r) {
   w->out->replace_end = r->replace_end;
   w->out->stop = r->stop;
   w->out->stats = r->stats;
+  w->out->why = why_json(&r->why);
+  w->out->others = cJSON_CreateStringArray(r->others, r->n_others);
   w->done = true;
   pthread_cond_signal(&w->cond);
   pthread_mutex_unlock(&w->mutex);
@@ -127,5 +154,7 @@ int cli_run(completion *c, const completion_query *query, cli_result *out) {
 void cli_result_free(cli_result *r) {
   free(r->text);
   free(r->message);
+  cJSON_Delete(r->why);
+  cJSON_Delete(r->others);
   *r = (cli_result){0};
 }

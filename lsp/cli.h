@@ -20,6 +20,8 @@ typedef struct cli_options {
   const char *kind; /* of hole */
   bool show, help;
   const char *draft; /* as --draft has it, or NULL */
+  int candidates; /* of complete; 0: one */
+  bool why;
   int most;  /* guesses of every step, whatever it costs; 0: by cost */
   int n;
   const char **with; /* [n_with] borrowed from argv; owned array */
@@ -59,6 +61,8 @@ typedef struct cli_result {
   size_t replace_start, replace_end;
   completion_stop stop;
   completion_stats stats;
+  struct cJSON *others; /* an array of texts */
+  struct cJSON *why;    /* completion_why as an object */
 } cli_result;
 int cli_run(completion *c, const completion_query *query, cli_result *out);
 void cli_result_free(cli_result *r);

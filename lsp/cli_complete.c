@@ -51,9 +51,18 @@ static int set_document(completion *c, const char *path, const char *text, size_
   return completion_document_set(c, &d);
 }
 
-static int print_result(const cli_options *o, const engine *e, const cli_result *r) {
+static void print_why(const cJSON *why) {
+  char *text = cJSON_Print(why);
+  if (text != NULL) fprintf(stderr, "%s\n", text);
+  cJSON_free(text);
+}
+
+static int print_result(const cli_options *o, const engine *e, cli_result *r) {
   if (!o->json) {
+    const cJSON *other;
     puts(r->text);
+    cJSON_ArrayForEach(other, r->others) printf("----\n%s\n", other->valuestring);
+    if (o->why) print_why(r->why);
     return 0;
   }
   const engine_info *i = engine_get_info(e);
@@ -77,7 +86,14 @@ static int print_result(const cli_options *o, const engine *e, const cli_result 
   cJSON_AddNumberToObject(ms, "firstToken", r->stats.first_token_ms);
   cJSON_AddNumberToObject(ms, "decode", r->stats.decode_ms);
   cJSON_AddNumberToObject(ms, "host", r->stats.host_ms);
+  cJSON_AddNumberToObject(ms, "gate", r->stats.gate_ms);
   cJSON_AddNumberToObject(ms, "total", r->stats.total_ms);
+  cJSON_AddItemToObject(j, "others", r->others);
+  r->others = NULL;
+  if (o->why) {
+    cJSON_AddItemToObject(j, "why", r->why);
+    r->why = NULL;
+  }
   return cli_print_json(j);
 }
 
@@ -109,7 +125,7 @@ static int complete_at(const cli_options *o, const char *text, size_t len, size_
   if (rc == COMPLETION_OK) rc = open_others(c, o);
   if (rc == COMPLETION_OK) rc = set_document(c, o->args[0], text, len, &uri);
   if (rc == COMPLETION_OK) {
-    completion_query q = {.uri = uri, .offset = offset, .mode = o->mode};
+    completion_query q = {.uri = uri, .offset = offset, .mode = o->mode, .candidates = o->candidates};
     rc = cli_run(c, &q, &r);
   }
   if (rc != COMPLETION_OK)

@@ -25,6 +25,8 @@ static const char help_text[] =
     "  fimd complete FILE LINE:COL   print the completion at a place (both counted from 1)\n"
     "    --with FILE                 a further open file to take context from (repeatable)\n"
     "    --single-line, --multi-line one line, or a block (default: decided by syntax)\n"
+    "    --candidates N              up to N texts (at most 5), the likeliest first\n"
+    "    --why                       what was decided, and the pieces of the prompt and why\n"
     "    --json                      text, tokens, steps, model, backend, milliseconds\n"
     "\n"
     "Look at the model\n"
@@ -116,6 +118,8 @@ enum {
   OPT_MAX_LINES,
   OPT_PROMPT_TOKENS,
   OPT_NO_CONTEXT,
+  OPT_CANDIDATES,
+  OPT_WHY,
   OPT_NO_GATE,
   OPT_REPLAYS,
   OPT_NO_POLISH,
@@ -160,6 +164,8 @@ static const struct option long_options[] = {
     {"max-lines", required_argument, NULL, OPT_MAX_LINES},
     {"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
     {"no-context", no_argument, NULL, OPT_NO_CONTEXT},
+    {"candidates", required_argument, NULL, OPT_CANDIDATES},
+    {"why", no_argument, NULL, OPT_WHY},
     {"no-gate", no_argument, NULL, OPT_NO_GATE},
     {"replays", no_argument, NULL, OPT_REPLAYS}, /* of the daemon that bench keys starts */
     {"no-polish", no_argument, NULL, OPT_NO_POLISH},
@@ -295,6 +301,9 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_MAX_LINES: return parse_int("--max-lines", value, 0, 1000, &c->max_lines);
   case OPT_PROMPT_TOKENS: return parse_int("--prompt-tokens", value, 0, 1 << 20, &c->prompt_tokens);
   case OPT_NO_CONTEXT: c->no_context = true; return true;
+  case OPT_CANDIDATES:
+    return parse_int("--candidates", value, 1, COMPLETION_CANDIDATES_MAX, &o->candidates);
+  case OPT_WHY: o->why = true; return true;
   case OPT_NO_GATE: c->no_gate = true; return true;
   case OPT_REPLAYS: o->lsp.replays = true; return true;
   case OPT_NO_POLISH: c->no_polish = true; return true;
