@@ -9,6 +9,7 @@
 #define INDENT_LINES 200   /* lines above the cursor asked how the document indents */
 #define BELOW_LINES_MAX 16 /* lines of the text compared with those under the cursor */
 #define INDENT_UNIT 4
+#define BEGINNING_WEIGHT 12 /* characters of a line that begins as the one below */
 
 /* ---- what may not be shown ------------------------------------------------------------- */
 
@@ -21,12 +22,16 @@ static completion__slice cut_foreign(const completion__polish *p, completion__sl
   return t;
 }
 
+static bool language_is(const completion__polish *p, const char *name) {
+  return p->language && strcmp(p->language->name, name) == 0;
+}
+
 /* A closing bracket that closes nothing, neither in the text nor before the cursor: the text
  * ends there. Braces are left to the stop rules: what they close may stand far above. */
 static completion__slice cut_dangling(const completion__polish *p, completion__slice t) {
   completion__scan scan;
   completion__scan_before(&scan, p->language, p->before);
-  if (!completion__scan_in_code(&scan)) return t;
+  if (!completion__scan_in_code(&scan) || language_is(p, "bash")) return t; /* case's patterns */
   completion__scan_event event;
   for (size_t at = 0; at < t.len;) {
     size_t n = completion__scan_step(&scan, t, at, &event);
@@ -53,6 +58,18 @@ static completion__scan state_after(const completion__polish *p, completion__sli
   return scan;
 }
 
+/* True where the text closes brackets that were opened before the cursor: what it ends with is then
+ * not the first of the tail. */
+static bool closes_before(const completion__polish *p, completion__slice t) {
+  completion__scan scan = state_after(p, completion__slice_of(NULL, 0));
+  completion__scan_event event;
+  for (size_t at = 0; at < t.len;) {
+    at += completion__scan_step(&scan, t, at, &event);
+    if (event == COMPLETION__SCAN_EXTRA) return true;
+  }
+  return false;
+}
+
 /* Bytes at the end of a one-line text that the tail begins with: the whole tail, or closers
  * that do not belong to the text itself. */
 static size_t overlap(const completion__polish *p, completion__slice t, completion__slice tail) {
@@ -68,6 +85,7 @@ static size_t overlap(const completion__polish *p, completion__slice t, completi
                completion__is_word(t.s[t.len - n - 1])) {
       continue; /* the end of another word */
     }
+    if (closes_before(p, completion__slice_cut(t, 0, t.len - n))) continue;
     completion__scan rest = state_after(p, completion__slice_cut(t, 0, t.len - n));
     completion__scan full = state_after(p, t);
     if (rest.depth > full.depth && full.depth == 0) continue; /* it closes what the text opened */
@@ -76,10 +94,41 @@ static size_t overlap(const completion__polish *p, completion__slice t, completi
   return 0;
 }
 
+/* Bytes at the end of the text, from the beginning of a word on, with which the tail begins, as far
+ * as one of its words ends. */
+static size_t repeated(completion__slice t, completion__slice tail) {
+  for (size_t n = t.len < tail.len ? t.len : tail.len; n > 0; n--) {
+    completion__slice end = completion__slice_cut(t, t.len - n, t.len);
+    if (!completion__slice_starts(tail, end)) continue;
+    bool cuts = (n < t.len && completion__is_word(end.s[0]) &&
+                 completion__is_word(t.s[t.len - n - 1])) ||
+                (n < tail.len && completion__is_word(end.s[n - 1]) &&
+                 completion__is_word(tail.s[n]));
+    if (!cuts && completion__scan_weight(end) >= COMPLETION__REPEAT_WEIGHT) return n;
+  }
+  return 0;
+}
+
+/* Before what stands behind the cursor, a comment to the end of the line cannot be. */
+static completion__slice cut_comment(const completion__polish *p, completion__slice t) {
+  completion__scan scan = state_after(p, completion__slice_of(NULL, 0));
+  if (!completion__scan_in_code(&scan)) return t;
+  size_t from = 0;
+  completion__scan_event event;
+  for (size_t at = 0; at < t.len;) {
+    bool was = scan.line_comment;
+    size_t n = completion__scan_step(&scan, t, at, &event);
+    if (!was && scan.line_comment) from = at;
+    at += n;
+  }
+  return scan.line_comment ? completion__slice_cut(t, 0, from) : t;
+}
+
 /* How far into the tail the text goes by closing the same brackets and quotes itself. */
 static size_t absorbed(const completion__polish *p, completion__slice t, completion__slice tail) {
   completion__scan scan = state_after(p, completion__slice_of(NULL, 0));
   bool in_string = scan.quote != 0;
+  int braces = 0; /* open within the string */
   size_t taken = 0;
   completion__scan_event event;
   for (size_t at = 0; at < t.len;) {
@@ -87,6 +136,8 @@ static size_t absorbed(const completion__polish *p, completion__slice t, complet
     bool closes =
         event == COMPLETION__SCAN_EXTRA || (in_string && event == COMPLETION__SCAN_UNQUOTE);
     if (event == COMPLETION__SCAN_UNQUOTE) in_string = false;
+    if (in_string && t.s[at] == '{') braces++;
+    if (in_string && t.s[at] == '}') closes = braces == 0 || braces-- == 0;
     if (closes) {
       size_t next = taken;
       while (next < tail.len && completion__is_blank(tail.s[next])) next++;
@@ -129,16 +180,62 @@ static completion__slice cut_below(const completion__polish *p, completion__slic
         same = false;
         break;
       }
-      same = completion__slice_equal(completion__slice_trim(line), completion__slice_trim(other));
+      same = completion__scan_same(line, other);
       weighty |=
           completion__slice_trim(line).len >= 8 ||
           (starts[i] > 0 && completion__indent_columns(line) == completion__indent_columns(other));
       size_t past = (size_t)(other.s + other.len - below.s) + 1;
       below = completion__slice_cut(below, past, below.len);
     }
-    if (same && weighty) return completion__slice_cut(t, 0, starts[k - 1]);
+    if (!same || !weighty) continue;
+    completion__slice rest = completion__slice_cut(t, 0, starts[k - 1]);
+    bool closes = completion__scan_weight(completion__slice_cut(t, rest.len, t.len)) == 0 &&
+                  state_after(p, rest).depth > 0 && state_after(p, t).depth == 0;
+    if (!closes) return rest; /* else it closes what the text opened */
   }
   return t;
+}
+
+/* Drops the last line of the text where it ends with the whole line below, or is the beginning of
+ * that and long. */
+static completion__slice cut_last(const completion__polish *p, completion__slice t) {
+  size_t tail_end = completion__line_end(p->after, 0);
+  completion__slice below = completion__slice_trim(completion__line_next_full(
+                        completion__slice_cut(p->after, tail_end, p->after.len)));
+  completion__slice prefix = completion__slice_cut(
+      p->before, completion__line_start(p->before, p->before.len), p->before.len);
+  size_t end = t.len;
+  while (end && strchr(" \t\r\n", t.s[end - 1])) end--;
+  size_t start = completion__line_start(t, end);
+  completion__slice line = completion__slice_trim(completion__slice_cut(t, start, end));
+  int weight = completion__scan_weight(line);
+  bool repeats = false;
+  if (weight >= COMPLETION__REPEAT_WEIGHT && below.len) {
+    size_t n = below.len;
+    repeats = line.len >= n && memcmp(line.s + line.len - n, below.s, n) == 0 &&
+              completion__scan_weight(below) >= COMPLETION__REPEAT_WEIGHT &&
+              (line.len == n || !completion__is_word(below.s[0]) ||
+               !completion__is_word(line.s[line.len - n - 1]));
+    bool own_line = start > 0 || completion__slice_is_blank(prefix);
+    repeats |= own_line && weight >= BEGINNING_WEIGHT && completion__slice_starts(below, line);
+  }
+  if (!repeats && start == 0 && !completion__slice_is_blank(prefix) && weight > 0) {
+    completion__slice begun = completion__slice_trim(prefix);
+    repeats = below.len >= 8 && completion__slice_starts(below, begun) &&
+              completion__scan_same(completion__slice_cut(below, begun.len, below.len), line);
+  }
+  return repeats ? completion__slice_cut(t, 0, start) : t;
+}
+
+/* JSON has no comma before what closes. */
+static completion__slice cut_comma(const completion__polish *p, completion__slice t,
+                                   completion__slice after) {
+  completion__slice below = completion__slice_trim(completion__line_next_full(after));
+  completion__slice trimmed = completion__slice_trim(t);
+  if (!language_is(p, "json") || !trimmed.len || trimmed.s[trimmed.len - 1] != ',' || !below.len ||
+      !completion__scan_is_closer(below.s[0]))
+    return t;
+  return completion__slice_cut(t, 0, (size_t)(trimmed.s + trimmed.len - 1 - t.s));
 }
 
 /* ---- indentation and line ends --------------------------------------------------------- */
@@ -171,6 +268,23 @@ static char indent_kind(const completion__polish *p, int *unit) {
   return kind;
 }
 
+/* Spaces by which the text indents, where these have to become tabs. */
+static int text_unit(completion__slice t) {
+  int unit = 0;
+  for (size_t at = completion__line_end(t, 0) + 1; at < t.len;) {
+    size_t n = at;
+    while (n < t.len && t.s[n] == ' ') n++;
+    if (n < t.len && t.s[n] != '\n')
+      for (int a = (int)(n - at); a;) { /* the greatest common divisor */
+        int b = unit % a;
+        unit = a;
+        a = b;
+      }
+    at = completion__line_end(t, at) + 1;
+  }
+  return unit >= 2 && unit <= 4 ? unit : unit % INDENT_UNIT == 0 ? INDENT_UNIT : 2;
+}
+
 static int append_indent(completion__buffer *out, completion__slice blanks, char kind, int unit) {
   bool tabs = memchr(blanks.s, '\t', blanks.len) != NULL;
   bool spaces = memchr(blanks.s, ' ', blanks.len) != NULL;
@@ -179,8 +293,7 @@ static int append_indent(completion__buffer *out, completion__slice blanks, char
     for (n = (int)blanks.len * unit; n > 0 && !status; n--)
       status = completion__buffer_append(out, " ", 1);
   } else if (kind == '\t' && spaces && !tabs && blanks.len >= 2) {
-    int width = blanks.len % INDENT_UNIT == 0 ? INDENT_UNIT : 2;
-    for (n = (int)blanks.len / width; n > 0 && !status; n--)
+    for (n = (int)blanks.len / unit; n > 0 && !status; n--)
       status = completion__buffer_append(out, "\t", 1);
   } else {
     status = completion__buffer_append(out, blanks.s, blanks.len);
@@ -192,6 +305,7 @@ static int append_lines(const completion__polish *p, completion__slice t, bool t
                         completion__buffer *out) {
   int unit = INDENT_UNIT, status = 0;
   char kind = memchr(t.s, '\n', t.len) ? indent_kind(p, &unit) : 0;
+  if (kind == '\t') unit = text_unit(t);
   for (size_t start = 0; start <= t.len && !status;) {
     size_t end = completion__line_end(t, start), stop = end;
     if (end < t.len || trim_last)
@@ -225,15 +339,23 @@ int completion__polish_text(const completion__polish *p, completion__slice text,
     while (t.len && completion__is_blank(t.s[0])) t.s++, t.len--;
   t = cut_dangling(p, t);
   t = cut_below(p, t);
+  while (t.len && (t.s[t.len - 1] == '\n' || t.s[t.len - 1] == '\r')) t.len--;
+  if (tail.len == 0) t = cut_last(p, t);
+  if (tail.len && absorbed(p, t, tail) < tail.len) t = cut_comment(p, t);
 
   bool one_line = t.len == 0 || memchr(t.s, '\n', t.len) == NULL;
   size_t dropped = one_line && t.len && tail.len ? overlap(p, t, tail) : 0;
+  if (!dropped && tail.len) dropped = repeated(t, tail);
   t.len -= dropped;
   bool closers = completion__stop_tail_is_closers(p->language, tail);
-  bool trim = !one_line || tail.len == 0 || closers || completion__is_blank(tail.s[0]);
+  bool trim = dropped == 0 && (!one_line || tail.len == 0 || closers || completion__is_blank(tail.s[0]));
   if (trim)
     while (t.len && strchr(" \t\r\n", t.s[t.len - 1])) t.len--;
+  if (!dropped) t = cut_comma(p, t, p->after);
   if (completion__slice_is_blank(t)) return 0;
   if (!dropped && tail.len) *absorb = absorbed(p, t, tail);
+  if (!one_line && tail.len && t.len > tail.len &&
+      memcmp(t.s + t.len - tail.len, tail.s, tail.len) == 0)
+    *absorb = tail.len; /* it ends with all of it */
   return append_lines(p, t, trim, out);
 }

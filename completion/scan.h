@@ -10,6 +10,7 @@
 #include "grammars/grammars.h"
 
 #define COMPLETION__SCAN_DEPTH 64 /* deeper brackets are counted but not told apart */
+#define COMPLETION__SCAN_UNTIL 24 /* bytes of the mark that ends a string of several lines */
 
 typedef enum completion__scan_event {
   COMPLETION__SCAN_OTHER = 0, /* code */
@@ -26,7 +27,11 @@ typedef struct completion__scan {
   int depth;                         /* open brackets */
   char openers[COMPLETION__SCAN_DEPTH];
   char quote;  /* the string's opening character, or 0 */
-  bool triple; /* of Python's three-quote kind */
+  /* What ends the string, or "" where the quote does: three quotes, the end of a raw string, the
+   * word of a here-document. */
+  char until[COMPLETION__SCAN_UNTIL];
+  bool raw;  /* with no escapes */
+  bool here; /* a here-document: begins with the next line, ends where `until` begins one */
   bool line_comment, block_comment;
 } completion__scan;
 
@@ -47,6 +52,10 @@ static inline bool completion__scan_in_code(const completion__scan *s) {
 }
 /* True for a character that opens and closes strings in this language. */
 bool completion__scan_is_quote(const grammars_language *language, char c);
+/* The same but for blanks and line ends. */
+bool completion__scan_same(completion__slice a, completion__slice b);
+/* Characters that are neither; 0 where no letter or digit is among them. */
+int completion__scan_weight(completion__slice t);
 /* True where the line (trimmed) is nothing but a comment. */
 bool completion__scan_is_comment(const grammars_language *language, completion__slice line);
 

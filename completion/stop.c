@@ -21,6 +21,13 @@ static const char *const openings[] = {"then", "do", "else", "begin", "repeat", 
 static const char *const starters[] = {"def",    "class", "module", "begin", "case",     "if",
                                        "unless", "while", "until",  "for",   "function", NULL};
 
+/* After what these begin, "else" or the like may stand on a line of its own. */
+static const char *const continued[] = {"if",  "else",   "elif", "elsif",  "elseif", "try",
+                                        "do",  "except", "catch", "begin", "rescue", NULL};
+/* Tags that nothing closes. */
+static const char *const lone[] = {"area",  "base", "br",   "col",    "embed", "hr",  "img",
+                                   "input", "link", "meta", "source", "track", "wbr", NULL};
+
 static bool is_one_of(completion__slice word, const char *const *list) {
   for (; *list; list++)
     if (strlen(*list) == word.len && memcmp(*list, word.s, word.len) == 0) return true;
@@ -58,6 +65,11 @@ static bool needs_semicolon(const grammars_language *l) {
 bool completion__stop_tail_is_closers(const grammars_language *language, completion__slice tail) {
   for (size_t i = 0; i < tail.len; i++) {
     char c = tail.s[i];
+    if (c == '<' && tail.len - i > 2 && tail.s[i + 1] == '/' &&
+        blocks_of(language) == GRAMMARS_BLOCKS_TAGS) { /* a closing tag */
+      while (i < tail.len && tail.s[i] != '>') i++;
+      continue;
+    }
     if (completion__is_blank(c) || completion__scan_is_closer(c) || c == ';' || c == ',' ||
         c == ':' || c == '>' || completion__scan_is_quote(language, c) || c == '\'' || c == '{')
       continue;
@@ -66,8 +78,21 @@ bool completion__stop_tail_is_closers(const grammars_language *language, complet
   return true;
 }
 
-/* A line (trimmed) after which a block begins. */
-static bool opens_block(const grammars_language *l, completion__slice line) {
+static bool holds(completion__slice line, const char *what) {
+  return completion__slice_find(line, 0, completion__slice_of(what, strlen(what))) < line.len;
+}
+
+/* What stands behind the '=' of a line that begins with `first`, or nothing. */
+static completion__slice assigned(completion__slice first, completion__slice line) {
+  size_t at = completion__slice_find(line, 0, completion__slice_of("= ", 2));
+  if (at < line.len) return completion__slice_cut(line, at + 2, line.len);
+  return completion__slice_cut(line, 0, last_char(first) == '=' ? line.len : 0);
+}
+
+/* Whether the end of a line begins a block, of which `first` is the beginning; both trimmed, and
+ * the same where the line is whole. */
+static bool opens_after(const grammars_language *l, completion__slice first,
+                        completion__slice line) {
   char c = last_char(line);
   if (c == '{' || c == '(' || c == '[') return true;
   switch (blocks_of(l)) {
@@ -75,21 +100,28 @@ static bool opens_block(const grammars_language *l, completion__slice line) {
       return c == ':';
     case GRAMMARS_BLOCKS_KEYWORD:
       if (is_one_of(last_word(line), closing)) return false;
-      if (is_one_of(last_word(line), openings) || is_one_of(first_word(line), starters))
+      if (is_one_of(last_word(line), openings) || is_one_of(first_word(first), starters))
         return true;
-      if (language_is(l, "ruby")) /* do |x| */
-        return c == '|' &&
-               completion__slice_find(line, 0, completion__slice_of(" do |", 5)) < line.len;
-      return language_is(l, "lua") &&
-             completion__slice_find(line, 0, completion__slice_of("function", 8)) < line.len;
+      if (language_is(l, "ruby"))
+        return (c == '|' && holds(line, "do |")) ||
+               is_one_of(first_word(assigned(first, line)), starters);
+      return language_is(l, "lua") && c == ')' && (holds(line, "function") ||
+                                                   holds(first, "function"));
     case GRAMMARS_BLOCKS_TAGS:
-      return c == '>' && line.len > 3 && line.s[0] == '<' && line.s[1] != '/' && line.s[1] != '!' &&
-             line.s[line.len - 2] != '/' &&
-             completion__slice_find(line, 0, completion__slice_of("</", 2)) == line.len;
+      return c == '>' && first.len + line.len > 3 && first.len > 1 && first.s[0] == '<' &&
+             first.s[1] != '/' && first.s[1] != '!' &&
+             !(line.len > 1 && line.s[line.len - 2] == '/') && !holds(first, "</") &&
+             !holds(line, "</") &&
+             !is_one_of(first_word(completion__slice_cut(first, 1, first.len)), lone);
     case GRAMMARS_BLOCKS_BRACES:
       break;
   }
-  return c == ':' && (is_one_of(first_word(line), continuing));
+  return c == ':' && is_one_of(first_word(first), continuing);
+}
+
+/* A line (trimmed) after which a block begins. */
+static bool opens_block(const grammars_language *l, completion__slice line) {
+  return opens_after(l, line, line);
 }
 
 /* A line (trimmed) that closes a block and stands where the block began. */
@@ -98,6 +130,13 @@ static bool closes_block(const grammars_language *l, completion__slice line) {
   if (blocks_of(l) == GRAMMARS_BLOCKS_KEYWORD) return is_one_of(first_word(line), closing);
   return blocks_of(l) == GRAMMARS_BLOCKS_TAGS && line.len > 1 && line.s[0] == '<' &&
          line.s[1] == '/';
+}
+
+/* A line (trimmed) with which an annotation of what follows begins. */
+static bool annotates(const completion__stop *s, completion__slice line) {
+  return line.len > 1 &&
+         (line.s[0] == '@' || (line.s[0] == '#' && line.s[1] == '[') ||
+          (line.s[0] == '[' && language_is(s->language, "c-sharp")));
 }
 
 /* A line (trimmed) at the end of which its statement, brackets apart, is not over. */
@@ -113,6 +152,18 @@ static bool goes_on(const completion__stop *s, completion__slice line) {
   if (c == ')' && is_one_of(first_word(line), controls)) return true;
   if (is_one_of(line, controls)) return true;
   return needs_semicolon(s->language) && line.s[0] != '#' && c != ';' && c != '}' && c != ':';
+}
+
+/* Languages in which a statement may go on with the next line and nothing tells on this one. */
+static bool may_chain(const grammars_language *l) {
+  return l && (language_is(l, "ruby") ||
+               (l->blocks == GRAMMARS_BLOCKS_BRACES && !language_is(l, "go") &&
+                !language_is(l, "css") && !language_is(l, "json")));
+}
+
+/* A line (trimmed, not empty) that goes on with the one above it. */
+static bool chains(const grammars_language *l, completion__slice line) {
+  return strchr(".?:&|", line.s[0]) || (line.s[0] == '-' && language_is(l, "php"));
 }
 
 /* ---- start ----------------------------------------------------------------------------- */
@@ -133,13 +184,18 @@ void completion__stop_init(completion__stop *s, const grammars_language *languag
       .strict_line = mode == COMPLETION_SINGLE_LINE,
   };
   s->base = completion__indent_columns(s->prefix);
-  completion__scan_before(&s->start, language, before);
+  completion__scan_before(&s->line, language, completion__slice_cut(before, 0, line));
+  s->line.depth = 0;
+  completion__scan_feed(&s->line, s->prefix);
+  s->start = s->line;
   s->start.depth = 0;
 
   completion__slice prefix = completion__slice_trim(s->prefix);
   bool in_code = completion__scan_in_code(&s->start);
   bool open_tail = completion__stop_tail_is_closers(language, s->tail);
   s->inline_block = in_code && prefix.len && opens_block(language, prefix);
+  s->may_open = mode == COMPLETION_AUTO && in_code && open_tail &&
+                !holds(s->tail, "{") && !holds(s->tail, ":");
   if (mode == COMPLETION_SINGLE_LINE || (mode == COMPLETION_AUTO && !open_tail))
     s->extent = COMPLETION__LINE;
   else if (mode == COMPLETION_MULTI_LINE)
@@ -188,8 +244,23 @@ static int times_before(completion__slice text, size_t end, completion__slice li
 static bool repeats_below(const completion__stop *s, completion__slice line, int indent) {
   completion__slice trimmed = completion__slice_trim(line),
                     below = completion__slice_trim(s->below);
-  if (!completion__slice_equal(trimmed, below) || below.len == 0) return false;
+  if (below.len == 0 || !completion__scan_same(trimmed, below)) return false;
   return below.len >= 2 * SAME_LINE_MIN || indent == completion__indent_columns(s->below);
+}
+
+/* The same of a line whose beginning stands before the cursor, and of what was written alone. */
+static bool repeats_joined(const completion__stop *s, completion__slice line) {
+  completion__slice below = completion__slice_trim(s->below),
+                    prefix = completion__slice_trim(s->prefix);
+  if (below.len == 0 || !completion__slice_is_blank(s->tail)) return false;
+  if (completion__scan_weight(line) >= COMPLETION__REPEAT_WEIGHT &&
+      completion__scan_same(line, below))
+    return true;
+  bool same = completion__slice_starts(below, prefix) &&
+              completion__scan_same(completion__slice_cut(below, prefix.len, below.len), line) &&
+              completion__scan_weight(line) > 0;
+  return same && (below.len >= 2 * SAME_LINE_MIN ||
+                  s->base == completion__indent_columns(s->below));
 }
 
 /* ---- judge ----------------------------------------------------------------------------- */
@@ -203,6 +274,10 @@ typedef struct reading {
   bool opened;  /* the first statement opened a block */
   bool pending; /* the last line was a comment, or its statement is not over */
   bool deeper;  /* a line stood deeper than the first */
+  bool annotates; /* the statement began with brackets that only annotate what follows */
+  bool directive; /* of C's preprocessor: over with the first line that has no backslash */
+  bool waits;   /* the block is over unless "else" or the like follows */
+  size_t last;  /* end of the last full line */
 } reading;
 
 /* A line that stands where the block is over, or outside it: is it the end? *with: the line
@@ -217,8 +292,11 @@ static bool ends_block(const completion__stop *s, const reading *r, completion__
   else if (s->extent == COMPLETION__STATEMENT)
     outside = indent <= r->level;
   else
-    outside = indent < r->level;
+    outside = indent < r->level ||
+              (indent == r->level && line.len && completion__scan_is_closer(line.s[0]));
   if (!outside || (r->pending && indent >= r->level && !s->inline_block)) return false;
+  if (r->waits && line.len && chains(s->language, line)) return false;
+  if (s->going && r->lines == 1 && line.len && line.s[0] == '{') return false;
   bool word_done = whole || line.len > 10 || first_word(line).len < line.len;
   if (!whole && line.len < 2 && blocks_of(s->language) == GRAMMARS_BLOCKS_TAGS) word_done = false;
   if (!word_done) return false; /* it may yet become "else", or "</" */
@@ -230,22 +308,63 @@ static bool ends_block(const completion__stop *s, const reading *r, completion__
     completion__slice below = completion__slice_trim(s->below);
     bool there = below.len && line.len && below.s[0] == line.s[0] &&
                  closes_block(s->language, below) && completion__indent_columns(s->below) >= indent;
-    bool own = s->inline_block || s->extent == COMPLETION__BLOCK || r->deeper;
-    *with = own && !(there && !(s->extent == COMPLETION__STATEMENT && r->deeper));
+    bool deeper = s->extent == COMPLETION__STATEMENT && (r->deeper || r->opened);
+    bool own = s->inline_block ? !s->going || indent == s->base
+                               : s->extent == COMPLETION__BLOCK || deeper;
+    *with = !r->waits && own && (!there || deeper);
   }
   return true;
 }
 
-/* After a whole line was read: is the statement or the block over with it? */
-static bool ends_after(const completion__stop *s, const reading *r, completion__slice line,
-                       int extra) {
+/* The first word of the statement, be it before the cursor or after it. */
+static completion__slice statement_word(const completion__stop *s, completion__slice text) {
+  completion__slice t = completion__slice_trim(s->prefix);
+  if (t.len == 0 || (s->extent == COMPLETION__STATEMENT && !s->going)) t = text;
+  while (t.len && !completion__is_word(t.s[0])) t = completion__slice_cut(t, 1, t.len);
+  return first_word(t);
+}
+
+/* After a whole line was read: is the statement or the block over with it? *waits: unless the next
+ * line goes on with it. `deep`: a bracket was open before the line, `extra` were closed that had
+ * not been opened. */
+static bool ends_after(const completion__stop *s, const reading *r, completion__slice text,
+                       completion__slice line, bool deep, int extra, bool *waits) {
+  *waits = false;
+  if (r->directive && !s->going && s->extent == COMPLETION__STATEMENT)
+    return last_char(line) != '\\';
   if (r->scan.depth > 0 || !completion__scan_in_code(&r->scan)) return false;
-  if (extra > 0 && s->inline_block && !opens_block(s->language, line)) return true;
-  if (s->extent != COMPLETION__STATEMENT) return false;
-  if (completion__scan_is_comment(s->language, line)) return false;
-  if (blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES)
-    return !goes_on(s, line) && !opens_block(s->language, line);
-  return !r->opened && !goes_on(s, line);
+  bool opens = opens_block(s->language, line);
+  bool closed = line.len && completion__scan_is_closer(line.s[0]);
+  if (s->inline_block && blocks_of(s->language) == GRAMMARS_BLOCKS_TAGS && holds(line, "</") &&
+      completion__line_start(text, (size_t)(line.s - text.s)) == 0)
+    return true; /* <p>text</p> */
+  if (s->going) {
+    if (opens || r->opened || !deep) return false;
+    if (!closed && last_char(line) != ',' && goes_on(s, line)) return false;
+  } else {
+    if (extra > 0 && s->inline_block && !opens) return true;
+    if (s->extent != COMPLETION__STATEMENT) return false;
+    if (r->pending) return false;
+    if (blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES ? opens : r->opened) return false;
+  }
+  char c = last_char(line);
+  if (closed && c == '}' && line.s[0] == '}')
+    *waits = blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES &&
+             is_one_of(statement_word(s, text), continued);
+  else
+    *waits = may_chain(s->language) && !strchr(";,{}:", c);
+  return !*waits;
+}
+
+/* Whether, after one more line of what goes on, a block is open that no bracket closes. */
+static bool opens_going(const completion__stop *s, const reading *r, completion__slice line,
+                        bool first) {
+  if (r->opened) return true;
+  completion__slice prefix = completion__slice_trim(s->prefix);
+  if (blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES) return false;
+  bool opens = opens_after(s->language, prefix.len ? prefix : line, first ? line : prefix) ||
+               opens_block(s->language, line);
+  return opens && r->scan.depth == 0;
 }
 
 static completion_stop check_line(const completion__stop *s, reading *r, completion__slice text,
@@ -261,11 +380,17 @@ static completion_stop check_line(const completion__stop *s, reading *r, complet
   }
   bool with;
   if (start > 0 && ends_block(s, r, trimmed, indent, whole, &with)) {
-    *keep = with ? end : start;
+    *keep = with ? end : r->waits ? r->last : start;
+    return COMPLETION_STOP_BLOCK;
+  }
+  if (start > 0 && r->waits && (whole || first_word(trimmed).len < trimmed.len) &&
+      !is_one_of(first_word(trimmed), continuing) && !chains(s->language, trimmed)) {
+    *keep = r->last;
     return COMPLETION_STOP_BLOCK;
   }
   bool own_line = start > 0 || completion__slice_is_blank(s->prefix);
-  if (whole && own_line && repeats_below(s, line, indent)) {
+  bool closes = r->scan.depth > 0 && completion__scan_weight(trimmed) == 0; /* what it opened */
+  if (whole && own_line && !closes && repeats_below(s, line, indent)) {
     *keep = start;
     return COMPLETION_STOP_SUFFIX;
   }
@@ -282,37 +407,134 @@ static completion_stop check_line(const completion__stop *s, reading *r, complet
   if (!whole) return COMPLETION_STOP_NONE;
 
   int extra = 0;
+  bool deep = r->scan.depth > 0 || !completion__scan_in_code(&r->scan);
   completion__scan_event event;
   size_t stop = end < text.len ? end + 1 : end;
   for (size_t at = start; at < stop;) {
     at += completion__scan_step(&r->scan, completion__slice_cut(text, 0, stop), at, &event);
     extra += event == COMPLETION__SCAN_EXTRA;
   }
-  bool begins = r->lines == 0 || r->pending; /* a statement, as far as a comment went before it */
+  bool begins = r->lines == 0 || (r->pending && !deep); /* a statement, as far as a comment went before it */
+  if (begins) {
+    bool open = r->scan.depth > 0 && r->scan.openers[0] != '{';
+    r->annotates = open && annotates(s, trimmed);
+    r->directive |= trimmed.s[0] == '#' && s->language && s->language->line_comment &&
+                   s->language->line_comment[0] == '/' && !annotates(s, trimmed);
+  }
   if (r->lines == 0) r->level = indent;
   if (r->lines && indent > r->level) r->deeper = true;
-  if (begins && indent <= r->level) r->opened = opens_block(s->language, trimmed);
+  if (s->going)
+    r->opened = opens_going(s, r, trimmed, start == 0);
+  else if (begins && indent <= r->level)
+    r->opened = opens_block(s->language, trimmed) &&
+                (r->scan.depth == 0 || blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES);
   r->pending = completion__scan_is_comment(s->language, trimmed) || goes_on(s, trimmed);
+  if (r->annotates && !begins && r->scan.depth == 0) {
+    r->annotates = false;
+    r->pending = true;
+  }
   r->lines++;
   *keep = end;
-  if (ends_after(s, r, trimmed, extra)) return COMPLETION_STOP_BLOCK;
+  if (ends_after(s, r, text, trimmed, deep, extra, &r->waits)) return COMPLETION_STOP_BLOCK;
   return r->lines >= s->max_lines ? COMPLETION_STOP_LIMIT : COMPLETION_STOP_NONE;
+}
+
+static completion_stop check_lines(const completion__stop *s, completion__slice text, bool ended,
+                                   size_t *keep) {
+  reading r = {.scan = s->going ? s->line : s->start};
+  for (size_t start = 0; start < text.len;) {
+    size_t end = completion__line_end(text, start);
+    bool whole = end < text.len || ended;
+    completion__slice line = completion__slice_cut(text, start, end);
+    if (completion__slice_is_blank(line) && completion__scan_in_code(&r.scan)) {
+      bool counts = start > 0 || completion__slice_is_blank(s->prefix);
+      if (whole && counts && (++r.blanks > 1 || r.waits)) {
+        *keep = r.last;
+        return COMPLETION_STOP_BLOCK;
+      }
+    } else {
+      completion_stop stop = check_line(s, &r, text, start, end, whole, keep);
+      if (stop != COMPLETION_STOP_NONE) return stop;
+      r.blanks = 0;
+      r.last = end;
+    }
+    start = end + 1;
+  }
+  *keep = text.len;
+  return COMPLETION_STOP_NONE;
+}
+
+/* Whether the line, [start, end) of the text, leaves open what the next ones are to close. */
+static bool leaves_open(const completion__stop *s, completion__slice text, size_t start,
+                        size_t end) {
+  if (!s->may_open) return false;
+  completion__slice line = completion__slice_trim(completion__slice_cut(text, start, end));
+  completion__slice prefix = completion__slice_trim(s->prefix);
+  if (start > 0) prefix = line;
+  int base = start > 0 ? completion__indent_columns(completion__slice_cut(text, start, end))
+                       : s->base;
+  if (completion__indent_columns(s->below) > base) return false; /* it stands there already */
+  completion__scan scan = start > 0 ? s->start : s->line;
+  completion__scan_feed(&scan, completion__slice_cut(text, start, end));
+  if (scan.until[0] || scan.quote == '`') return true;
+  if (!completion__scan_in_code(&scan)) return false;
+  char c = last_char(line.len ? line : prefix);
+  if (!completion__slice_is_blank(s->tail) && line.len && c != ',' && !opens_block(s->language, line))
+    return false; /* what stands before the cursor is closed there already */
+  if (scan.depth > 0) return true;
+  if (opens_after(s->language, prefix, line.len ? line : prefix)) return true;
+  return blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES && c == ')' &&
+         completion__slice_is_blank(s->tail) && is_one_of(first_word(prefix), controls);
+}
+
+/* A whole line, which opens nothing, that the next one goes on with; *unknown: that has not been
+ * written so far. */
+static bool goes_on_below(const completion__stop *s, completion__slice text, size_t end, bool ended,
+                          bool *unknown) {
+  *unknown = false;
+  completion__scan scan = s->line;
+  completion__slice line = completion__slice_cut(text, 0, end);
+  completion__scan_feed(&scan, line);
+  line = completion__slice_trim(line);
+  bool listed = last_char(line) == ',' && blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES;
+  if (!s->may_open || !(listed || may_chain(s->language)) || !completion__slice_is_blank(s->tail) ||
+      !completion__scan_in_code(&scan) || line.len == 0 || strchr(";{}:", last_char(line)))
+    return false;
+  completion__slice below = completion__slice_trim(s->below);
+  if (below.len && (below.s[0] == '{' || chains(s->language, below))) return false;
+  size_t next = end + 1;
+  while (next < text.len && completion__is_blank(text.s[next])) next++;
+  *unknown = next >= text.len && !ended;
+  if (next >= text.len || text.s[next] == '\n') return false;
+  completion__slice start = completion__slice_cut(text, end + 1, next + 1);
+  int indent = completion__indent_columns(start);
+  if (listed) return indent > s->base;
+  if (text.s[next] == '{') return indent >= s->base;
+  return indent > s->base && chains(s->language, completion__slice_cut(text, next, text.len));
 }
 
 static completion_stop check_single(const completion__stop *s, completion__slice text, bool ended,
                                     size_t *keep) {
   size_t start = 0, end = completion__line_end(text, 0);
-  bool first_blank = completion__slice_is_blank(completion__slice_cut(text, 0, end));
-  if (first_blank && end < text.len && !s->strict_line && !completion__slice_is_blank(s->prefix) &&
-      completion__slice_is_blank(s->tail)) { /* this line is complete: offer the next */
+  bool complete = completion__slice_is_blank(completion__slice_cut(text, 0, end)) &&
+                  end < text.len && !s->strict_line && !completion__slice_is_blank(s->prefix);
+  completion__stop going = *s;
+  going.going = true;
+  if (complete && leaves_open(s, text, 0, end)) {
+    going.extent = COMPLETION__BLOCK;
+    going.inline_block = true;
+    return check_lines(&going, text, ended, keep);
+  }
+  if (complete && completion__slice_is_blank(s->tail)) { /* offer the next */
     while (end < text.len && completion__slice_is_blank(completion__slice_cut(text, start, end))) {
       start = end + 1;
       end = completion__line_end(text, start);
     }
   }
   completion__slice line = completion__slice_cut(text, start, end);
-  if (start > 0 && (end < text.len || ended) &&
-      repeats_below(s, line, completion__indent_columns(line))) {
+  bool whole = end < text.len || ended;
+  if (whole && (start > 0 ? repeats_below(s, line, completion__indent_columns(line))
+                          : repeats_joined(s, line))) {
     *keep = 0;
     return COMPLETION_STOP_SUFFIX;
   }
@@ -322,6 +544,15 @@ static completion_stop check_single(const completion__stop *s, completion__slice
     return COMPLETION_STOP_REPEAT;
   }
   if (end == text.len) return COMPLETION_STOP_NONE;
+  bool unknown = false;
+  if (leaves_open(s, text, start, end) ||
+      (start == 0 && goes_on_below(s, text, end, ended, &unknown))) {
+    going.extent = start > 0 ? COMPLETION__STATEMENT : COMPLETION__BLOCK;
+    going.inline_block = start == 0;
+    going.going = start == 0;
+    return check_lines(&going, text, ended, keep);
+  }
+  if (unknown) return COMPLETION_STOP_NONE;
   *keep = end;
   return COMPLETION_STOP_LINE;
 }
@@ -329,26 +560,6 @@ static completion_stop check_single(const completion__stop *s, completion__slice
 completion_stop completion__stop_check(const completion__stop *s, completion__slice text,
                                        bool ended, size_t *keep) {
   *keep = text.len;
-  if (s->extent == COMPLETION__LINE) return check_single(s, text, ended, keep);
-  reading r = {.scan = s->start};
-  size_t last = 0; /* end of the last full line */
-  for (size_t start = 0; start < text.len;) {
-    size_t end = completion__line_end(text, start);
-    bool whole = end < text.len || ended;
-    completion__slice line = completion__slice_cut(text, start, end);
-    if (completion__slice_is_blank(line) && completion__scan_in_code(&r.scan)) {
-      if (whole && (start > 0 || completion__slice_is_blank(s->prefix)) && ++r.blanks > 1) {
-        *keep = last;
-        return COMPLETION_STOP_BLOCK;
-      }
-    } else {
-      completion_stop stop = check_line(s, &r, text, start, end, whole, keep);
-      if (stop != COMPLETION_STOP_NONE) return stop;
-      r.blanks = 0;
-      last = end;
-    }
-    start = end + 1;
-  }
-  *keep = text.len;
-  return COMPLETION_STOP_NONE;
+  return s->extent == COMPLETION__LINE ? check_single(s, text, ended, keep)
+                                       : check_lines(s, text, ended, keep);
 }

@@ -1,8 +1,9 @@
 /* stop.h - when a completion is long enough.
  *
  * A base model never says "that was all": it goes on to the end of the file. What it writes
- * is judged at every step by syntax: inside a line one line; at the start of a block the
- * block; on a blank line the one statement begun there. The judge sees brackets, strings,
+ * is judged at every step by syntax: inside a line one line, or if that leaves a bracket open or
+ * opens a block, until it is closed; at the start of a block the block; on a blank line the one
+ * statement begun there. The judge sees brackets, strings,
  * comments and indentation (scan.h), so that it works while the text is half written. */
 #ifndef FIMD_COMPLETION_STOP_H
 #define FIMD_COMPLETION_STOP_H
@@ -10,8 +11,11 @@
 #include "completion/completion.h"
 #include "completion/scan.h"
 
+#define COMPLETION__REPEAT_WEIGHT 6 /* characters, blanks aside, that repeat not by chance */
+
 typedef enum completion__extent {
-  COMPLETION__LINE,      /* the rest of the line, or where that is complete the next one */
+  COMPLETION__LINE,      /* the rest of the line, or where that is complete the next one; with
+                            what it opens, where it may */
   COMPLETION__STATEMENT, /* the statement begun at the cursor, with its block */
   COMPLETION__BLOCK,     /* statements until the block that was opened before the cursor ends */
 } completion__extent;
@@ -22,9 +26,12 @@ typedef struct completion__stop {
   completion__extent extent;
   bool strict_line;  /* COMPLETION_SINGLE_LINE: not even a line end first */
   bool inline_block; /* the block was opened on the cursor's own line */
+  bool may_open;     /* a line may go on with what it opens */
+  bool going;        /* ... and does: what it opened is being read */
   int base;          /* columns of the cursor's line */
   int max_lines;
   completion__scan start;   /* at the cursor, brackets forgotten */
+  completion__scan line;    /* at the cursor, with the brackets of its own line */
   completion__slice prefix; /* the cursor's line before it */
   completion__slice tail;   /* the cursor's line after it */
   completion__slice above;  /* the last full line above the cursor's */
