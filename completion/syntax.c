@@ -67,7 +67,7 @@ void completion__syntax_delete(completion__syntax *s) {
 
 /* ---- the tree -------------------------------------------------------------------------- */
 
-static TSPoint point_after(TSPoint at, completion__slice t) {
+TSPoint completion__syntax_point(TSPoint at, completion__slice t) {
   for (size_t i = 0; i < t.len;) {
     const char *end = memchr(t.s + i, '\n', t.len - i);
     if (!end) {
@@ -89,14 +89,14 @@ bool completion__syntax_edit(completion__slice from, completion__slice to, TSInp
   while (same_end < least - same && from.s[from.len - 1 - same_end] == to.s[to.len - 1 - same_end])
     same_end++;
   while (same_end && completion__utf8_inside(to.s[to.len - same_end])) same_end--;
-  TSPoint start = point_after((TSPoint){0, 0}, completion__slice_cut(from, 0, same));
+  TSPoint start = completion__syntax_point((TSPoint){0, 0}, completion__slice_cut(from, 0, same));
   *edit = (TSInputEdit){
       .start_byte = (uint32_t)same,
       .old_end_byte = (uint32_t)(from.len - same_end),
       .new_end_byte = (uint32_t)(to.len - same_end),
       .start_point = start,
-      .old_end_point = point_after(start, completion__slice_cut(from, same, from.len - same_end)),
-      .new_end_point = point_after(start, completion__slice_cut(to, same, to.len - same_end)),
+      .old_end_point = completion__syntax_point(start, completion__slice_cut(from, same, from.len - same_end)),
+      .new_end_point = completion__syntax_point(start, completion__slice_cut(to, same, to.len - same_end)),
   };
   return true;
 }
@@ -120,7 +120,7 @@ static const char *read_text(void *payload, uint32_t at, TSPoint point, uint32_t
   return *read ? t->bytes + at : "";
 }
 
-static TSTree *parse_input(completion__parser *p, TSTree *old, const grammars_language *l,
+static TSTree *parse_input(completion__parser *p, const TSTree *old, const grammars_language *l,
                            TSInput input, patience *wait) {
   TSParseOptions options = {.payload = wait, .progress_callback = parse_progress};
   input.encoding = TSInputEncodingUTF8;
@@ -164,52 +164,37 @@ const TSTree *completion__syntax_tree(completion__parser *p, completion__documen
   return s->tree;
 }
 
-/* ---- variants and errors --------------------------------------------------------------- */
+/* ---- stretches of code, and errors ----------------------------------------------------- */
 
-typedef struct variant {
-  completion__slice before, put, after;
-} variant;
+typedef struct stretch {
+  const completion__slice *parts;
+  int n;
+} stretch;
 
-static const char *read_variant(void *payload, uint32_t at, TSPoint point, uint32_t *read) {
+static const char *read_parts(void *payload, uint32_t at, TSPoint point, uint32_t *read) {
   (void)point;
-  const variant *v = payload;
-  const completion__slice parts[] = {v->before, v->put, v->after};
+  const stretch *s = payload;
   size_t from = at;
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-    if (from < parts[i].len) {
-      *read = (uint32_t)(parts[i].len - from);
-      return parts[i].s + from;
+  for (int i = 0; i < s->n; i++) {
+    if (from < s->parts[i].len) {
+      *read = (uint32_t)(s->parts[i].len - from);
+      return s->parts[i].s + from;
     }
-    from -= parts[i].len;
+    from -= s->parts[i].len;
   }
   *read = 0;
   return "";
 }
 
-TSTree *completion__syntax_variant(completion__parser *p, completion__document *d,
-                                   completion__text *text, size_t start, size_t end,
-                                   completion__slice put, const atomic_bool *cancel) {
-  const TSTree *own = completion__syntax_tree(p, d, text, cancel);
-  if (!own || text->len + put.len > COMPLETION__SYNTAX_BYTES) return NULL;
-  completion__slice all = completion__text_slice(text);
-  variant v = {completion__slice_cut(all, 0, start), put,
-               completion__slice_cut(all, end, all.len)};
-  TSPoint at = point_after((TSPoint){0, 0}, v.before);
-  TSInputEdit edit = {
-      .start_byte = (uint32_t)start,
-      .old_end_byte = (uint32_t)end,
-      .new_end_byte = (uint32_t)(start + put.len),
-      .start_point = at,
-      .old_end_point = point_after(at, completion__slice_cut(all, start, end)),
-      .new_end_point = point_after(at, put),
-  };
-  TSTree *old = ts_tree_copy(own);
-  ts_tree_edit(old, &edit);
+TSTree *completion__syntax_parse(completion__parser *p, const grammars_language *l,
+                                 const completion__slice *parts, int n, const TSTree *old,
+                                 const atomic_bool *cancel) {
+  size_t len = 0;
+  for (int i = 0; i < n; i++) len += parts[i].len;
+  if (len > COMPLETION__SYNTAX_BYTES) return NULL;
+  stretch s = {parts, n};
   patience wait = {completion__now_ms() + p->patience_ms, cancel};
-  TSTree *tree = parse_input(p, old, text->language, (TSInput){.payload = &v, .read = read_variant},
-                             &wait);
-  ts_tree_delete(old);
-  return tree;
+  return parse_input(p, old, l, (TSInput){.payload = &s, .read = read_parts}, &wait);
 }
 
 int completion__syntax_errors(const TSTree *tree) {

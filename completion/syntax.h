@@ -57,11 +57,13 @@ const TSTree *completion__syntax_tree(completion__parser *p, completion__documen
 int completion__syntax_definitions(completion__parser *p, completion__document *d,
                                    completion__text *text, const atomic_bool *cancel,
                                    const completion__definition **definitions);
-/* The tree of the text with bytes start..end replaced by `put`, made from the document's own;
- * owned by the caller: ts_tree_delete. NULL: as above. */
-TSTree *completion__syntax_variant(completion__parser *p, completion__document *d,
-                                   completion__text *text, size_t start, size_t end,
-                                   completion__slice put, const atomic_bool *cancel);
+/* A tree of parts[n] of code, one after the other, from scratch or from an older tree that was told
+ * what has changed; owned by the caller: ts_tree_delete. NULL: as above. */
+TSTree *completion__syntax_parse(completion__parser *p, const grammars_language *l,
+                                 const completion__slice *parts, int n, const TSTree *old,
+                                 const atomic_bool *cancel);
+/* Where a text ends that begins at a point. */
+TSPoint completion__syntax_point(TSPoint at, completion__slice t);
 /* In how many places the grammar could not read the text: nodes that are ERROR or MISSING. */
 int completion__syntax_errors(const TSTree *tree);
 void completion__syntax_delete(completion__syntax *s); /* NULL is a no-op; any thread */

@@ -1,5 +1,6 @@
 /* What is not asked for, and how much of what was written is shown: the gate, on texts that the
  * model is taken to have written. */
+#include "completion/gate.h"
 #include "completion/run.h"
 #include "helper.h"
 
@@ -91,7 +92,7 @@ static void test_gate(void **state) {
   }
 }
 
-static void test_gate_off_and_without_errors(void **state) {
+static void test_gate_off(void **state) {
   (void)state;
   completion_job j;
   completion__run r;
@@ -100,19 +101,40 @@ static void test_gate_off_and_without_errors(void **state) {
   assert_int_equal(completion__decide_shown(&r), 0);
   assert_true(r.keep == r.text.len && !r.verdict.gated);
   end(&r);
-  /* The document itself is not touched by what was tried. */
-  begin(&r, &j, "b.py", "x = <|>\n", "foo(1, 2");
-  assert_int_equal(completion__decide_shown(&r), 0);
-  const TSTree *tree =
-      completion__syntax_tree(c.parser, j.views[0].document, j.views[0].text, NULL);
-  TSTree *fresh = completion__syntax_variant(c.parser, j.views[0].document, j.views[0].text, 0, 0,
-                                             completion__slice_of("", 0), NULL);
-  char *a = ts_node_string(ts_tree_root_node(tree)), *b = ts_node_string(ts_tree_root_node(fresh));
-  assert_string_equal(a, b);
-  free(a);
-  free(b);
-  ts_tree_delete(fresh);
-  end(&r);
+}
+
+/* What is parsed: the definition around the place, a bounded part of it where it is long. */
+static void test_stretch(void **state) {
+  (void)state;
+  static const char *const cases[] = {
+      /* [ and ] stand where the stretch begins and ends */
+      "import a\n\n[def f():\n    x = 1\n\n    y = <|>\n    return 2\n]\ndef g():\n    pass\n",
+      "int a;\n\n[int f(void)\n{\n  x = <|>;\n}]\nint g;\n",
+      "int a(void) {\n}\n[static int\nf(void)\n{\n  <|>\n}]\nint g;\n",
+      "[x = <|>]",
+      "a = 1\n\n[b = 2\nc = <|>\nd = 4\n]\ne = 5\n",
+      "[<|>]",
+      "[{\n  \"a\": <|>\n}\n]",
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[256];
+    size_t n = 0, at = 0, begin_at = 0, end_at = 0, from, to;
+    for (const char *p = cases[i]; *p; p++) {
+      if (*p == '[' && (p == cases[i] || p[-1] == '\n')) begin_at = n;
+      else if (*p == ']') end_at = n;
+      else if (strncmp(p, "<|>", 3) == 0) at = n, p += 2;
+      else text[n++] = *p;
+    }
+    completion__gate_stretch(completion__slice_of(text, n), at, at, &from, &to);
+    if (from != begin_at || (to != end_at && to + 1 != end_at))
+      fail_msg("case %zu: %zu..%zu, not %zu..%zu", i, from, to, begin_at, end_at);
+  }
+  char *large = malloc(100001);
+  for (int i = 0; i < 100000; i++) large[i] = i % 50 == 49 ? '\n' : ' ';
+  size_t from, to;
+  completion__gate_stretch(completion__slice_of(large, 100000), 50000, 50000, &from, &to);
+  assert_true(from > 46000 && from < 50000 && to > 50000 && to < 54000);
+  free(large);
 }
 
 static void test_popup_text_stands_in(void **state) {
@@ -181,7 +203,8 @@ static void test_confidence(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_gate),
-      cmocka_unit_test(test_gate_off_and_without_errors),
+      cmocka_unit_test(test_gate_off),
+      cmocka_unit_test(test_stretch),
       cmocka_unit_test(test_popup_text_stands_in),
       cmocka_unit_test(test_quiet),
       cmocka_unit_test(test_confidence),
