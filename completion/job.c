@@ -116,6 +116,10 @@ static void tell(run *r, size_t keep, bool final, void (*call)(void *, const com
     result.message = r->message ? r->message : completion_strstatus(result.status);
     if (result.status == COMPLETION_ECANCELLED) result.stop = COMPLETION_STOP_CANCELLED;
   }
+  if (final) {
+    result.why.pieces = r->c->reuse.prompt.listed.pieces;
+    result.why.n_pieces = r->c->reuse.prompt.listed.n;
+  }
   if (final || result.len) call(j->user, &result);
   completion__buffer_free(&polished);
   completion__buffer_free(&shown);
@@ -195,6 +199,8 @@ static int find_prompt(run *r) {
       .parser = r->c->parser,
       .views = j->views,
       .n_views = j->n_views,
+      .workspace = r->c->workspace,
+      .edits = &j->edits,
       .before = completion__slice_cut(r->before, 0, r->before.len - r->typed),
       .after = r->after,
       .budget = r->key.budget,

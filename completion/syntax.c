@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "completion/edits.h"
+#include "completion/similar.h"
+
 #define SKIP_AFTER_SLOW 16 /* requests */
 #define MATCH_LIMIT 256    /* of a query, in flight */
-#define COMPARED 4096      /* bytes at a time */
 
 /* ---- the parser ------------------------------------------------------------------------ */
 
@@ -45,6 +47,7 @@ void completion__syntax_delete(completion__syntax *s) {
   completion__text_release(s->text);
   free(s->definitions);
   free(s->found);
+  completion__lines_delete(s->lines);
   free(s);
 }
 
@@ -65,19 +68,8 @@ static TSPoint point_after(TSPoint at, completion__slice t) {
 }
 
 bool completion__syntax_edit(completion__slice from, completion__slice to, TSInputEdit *edit) {
-  size_t least = from.len < to.len ? from.len : to.len, same = 0, same_end = 0;
-  while (same + COMPARED <= least && memcmp(from.s + same, to.s + same, COMPARED) == 0)
-    same += COMPARED;
-  while (same < least && from.s[same] == to.s[same]) same++;
-  if (same == from.len && same == to.len) return false;
-  while (same && same < to.len && completion__utf8_inside(to.s[same])) same--;
-  while (same_end + COMPARED <= least - same &&
-         memcmp(from.s + from.len - same_end - COMPARED, to.s + to.len - same_end - COMPARED,
-                COMPARED) == 0)
-    same_end += COMPARED;
-  while (same_end < least - same && from.s[from.len - 1 - same_end] == to.s[to.len - 1 - same_end])
-    same_end++;
-  while (same_end && completion__utf8_inside(to.s[to.len - same_end])) same_end--;
+  size_t same, same_end;
+  if (!completion__edits_difference(from, to, &same, &same_end)) return false;
   TSPoint start = point_after((TSPoint){0, 0}, completion__slice_cut(from, 0, same));
   *edit = (TSInputEdit){
       .start_byte = (uint32_t)same,

@@ -42,6 +42,7 @@ struct completion__syntax {
   uint32_t definitions_len; /* bytes of the text that they are of */
   bool changed;
   uint32_t changed_low, changed_high; /* bytes of `text` */
+  struct completion__lines *lines;    /* owned: similar.c's */
   int skip;               /* requests to wait before trying again after a parse was too slow */
 };
 
@@ -74,6 +75,8 @@ const TSTree *completion__syntax_tree(completion__parser *p, completion__documen
 int completion__syntax_definitions(completion__parser *p, completion__document *d,
                                    completion__text *text, const atomic_bool *cancel,
                                    const completion__definition **definitions);
+/* Languages whose declarations can be used from one another have the same number. */
+int completion__family(const grammars_language *l);
 void completion__syntax_delete(completion__syntax *s); /* NULL is a no-op; any thread */
 
 /* How long something may take. */

@@ -34,6 +34,7 @@ typedef struct bench {
   completion__workspace *workspace;
   completion__parser *parser;
   completion__documents documents;
+  completion__edits edits;
   completion__settled settled;
   completion__reuse reuse;
   uint32_t seed;
@@ -77,7 +78,13 @@ static void key(bench *b, size_t at, int which, bool anchored) {
   figures *f = &b->figures[which];
   double start = completion__now_ms(), now;
   completion_document d = {.uri = b->uri, .text = b->text, .len = b->len};
+  completion__document *known = completion__documents_find(&b->documents, b->uri);
+  completion__text *old = known ? completion__text_hold(known->text) : NULL;
   if (completion__documents_set(&b->documents, &d)) exit(1);
+  if (old)
+    completion__edits_note(&b->edits, known, completion__text_slice(old),
+                           completion__text_slice(known->text));
+  completion__text_release(old);
   f->ms[SET][f->n] = (now = completion__now_ms()) - start;
   completion__document *document = completion__documents_find(&b->documents, b->uri);
   int n = completion__documents_view(&b->documents, document, views, COMPLETION__VIEWS_MAX);
@@ -96,6 +103,8 @@ static void key(bench *b, size_t at, int which, bool anchored) {
                                     .parser = b->parser,
                                     .views = views,
                                     .n_views = n,
+                                    .workspace = b->workspace,
+                                    .edits = &b->edits,
                                     .before = before,
                                     .after = after,
                                     .budget = BUDGET,
