@@ -74,6 +74,7 @@ typedef struct errand {
   completion *c;
   completion__view *views; /* of a prompt that is asked for: [n_views], its place, its tokens */
   int n_views;
+  const completion__edits *edits;
   size_t offset;
   engine_tokens *tokens;
   pthread_mutex_t lock;
@@ -118,6 +119,8 @@ static void errand_prompt(engine_job *job) {
                                   .parser = c->parser,
                                   .views = e->views,
                                   .n_views = e->n_views,
+                                  .workspace = c->workspace,
+                                  .edits = e->edits,
                                   .before = completion__slice_cut(text, 0, e->offset),
                                   .after = completion__slice_cut(text, e->offset, text.len),
                                   .budget = c->options.prompt_tokens,
@@ -226,9 +229,16 @@ int completion_set_options(completion *c, const completion_options *options) {
 
 int completion_document_set(completion *c, const completion_document *d) {
   int before = c->documents.n;
+  completion__document *known =
+      d && d->uri ? completion__documents_find(&c->documents, d->uri) : NULL;
+  completion__text *old = known ? completion__text_hold(known->text) : NULL;
   int status = completion__documents_set(&c->documents, d);
   if (!status && c->documents.n > before)
     completion__workspace_opened(c->workspace, c->documents.items[before]->path);
+  if (!status && known)
+    completion__edits_note(&c->edits, known, completion__text_slice(old),
+                           completion__text_slice(known->text));
+  completion__text_release(old);
   return status;
 }
 
@@ -236,6 +246,7 @@ void completion_document_remove(completion *c, const char *uri) {
   completion__document *d = uri ? completion__documents_find(&c->documents, uri) : NULL;
   if (!d) return;
   completion__workspace_closed(c->workspace, d->path);
+  completion__edits_forget(&c->edits, d);
   completion__documents_remove(&c->documents, uri);
 }
 
@@ -243,7 +254,7 @@ int completion_root_add(completion *c, const char *path) {
   int before = c->documents.n_roots;
   int status = completion__documents_root_add(&c->documents, path);
   if (status || c->documents.n_roots == before) return status;
-  if (!(c->options.draft.sources & SEEDED)) return 0; /* nobody would read it */
+  if (!(c->options.draft.sources & SEEDED) && c->options.no_context) return 0; /* for nobody */
   return completion__workspace_add(c->workspace, c->documents.roots[before]);
 }
 
@@ -302,6 +313,7 @@ int completion_prompt(completion *c, const char *uri, size_t offset, engine_toke
   completion__document *d = uri ? completion__documents_find(&c->documents, uri) : NULL;
   if (!d || !is_position(d->text, offset)) return COMPLETION_EINVAL;
   errand e = {.views = views,
+              .edits = &c->edits,
               .n_views = completion__documents_view(&c->documents, d, views, COMPLETION__VIEWS_MAX),
               .offset = completion__text_offset(d->text, offset),
               .tokens = out};
@@ -334,6 +346,7 @@ int completion_start(completion *c, const completion_query *q, completion_job **
   j->automatic = q->automatic;
   j->candidates = q->candidates ? q->candidates : 1;
   j->offset = q->offset;
+  j->edits = c->edits;
   j->on_update = q->on_update;
   j->on_done = q->on_done;
   j->user = q->user;

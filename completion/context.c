@@ -4,124 +4,112 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEAR_ABOVE 40 /* lines around the cursor whose words count as references */
-#define NEAR_BELOW 20
-#define WORD_MIN 3     /* bytes of a word that may be a reference */
-#define WORDS_MAX 1024 /* slots of the table of words, a power of two */
-#define SCOPES_MAX 8
-#define IMPORT_BYTES 1200  /* of the document's own imports */
-#define MENTION_BYTES 8192 /* at a document's start, searched for names of other files */
+#include "completion/similar.h"
 
-/* Scores: a scope is worth more than imports, those more than any signature. */
+#define SCOPES_MAX 8
+#define IMPORT_BYTES 1200        /* of the document's own imports */
+#define IMPORTS_WITHIN (64 << 10) /* bytes at a document's start where they stand */
+#define STORE_BYTES 8192
+
+/* Scores: a scope is worth more than imports, those more than anything else. A word on the
+ * cursor's line gives a signature 2, in an imported file 4. */
 #define SCORE_SCOPE 1000.0
 #define SCORE_IMPORT 500.0
-#define SCORE_IMPORTED 0.05
+#define SCORE_EDITED 1.5  /* divided by its number */
+#define SCORE_SIMILAR 3.0 /* times the similarity, which is below 1 */
 
-/* ---- words near the cursor ------------------------------------------------------------- */
-
-typedef struct word {
-  completion__slice text;
-  double weight;
-} word;
-
-typedef struct words {
-  word slots[WORDS_MAX];
-  int n;
-} words;
-
-static uint32_t hash(completion__slice t) {
-  uint32_t h = 2166136261u;
-  for (size_t i = 0; i < t.len; i++) h = (h ^ (unsigned char)t.s[i]) * 16777619u;
-  return h;
-}
-
-static word *words_slot(words *w, completion__slice t) {
-  uint32_t i = hash(t) & (WORDS_MAX - 1);
-  while (w->slots[i].text.len && !completion__slice_equal(w->slots[i].text, t))
-    i = (i + 1) & (WORDS_MAX - 1);
-  return &w->slots[i];
-}
-
-static void words_add(words *w, completion__slice t, double weight) {
-  if (t.len < WORD_MIN || (t.s[0] >= '0' && t.s[0] <= '9') || w->n >= WORDS_MAX / 2) return;
-  word *slot = words_slot(w, t);
-  if (!slot->text.len) {
-    slot->text = t;
-    w->n++;
-  }
-  slot->weight += weight;
-}
-
-static void words_of_line(words *w, completion__slice line, double weight) {
-  for (size_t i = 0; i < line.len;) {
-    size_t start = i;
-    while (i < line.len && completion__is_word(line.s[i])) i++;
-    if (i > start) words_add(w, completion__slice_cut(line, start, i), weight);
-    if (i == start) i++;
-  }
-}
-
-/* A word weighs the more the nearer it is, and less the more often it is repeated. */
-static void words_near(words *w, completion__slice t, size_t offset) {
-  size_t start = completion__line_start(t, offset), end = completion__line_end(t, offset);
-  words_of_line(w, completion__slice_cut(t, start, end), 2.0);
-  size_t at = start;
-  for (int i = 1; i <= NEAR_ABOVE && at > 0; i++) {
-    size_t stop = at - 1;
-    at = completion__line_start(t, stop);
-    words_of_line(w, completion__slice_cut(t, at, stop), 1.0 / (1.0 + i / 4.0));
-  }
-  at = end;
-  for (int i = 1; i <= NEAR_BELOW && at < t.len; i++) {
-    size_t from = at + 1;
-    at = completion__line_end(t, from);
-    words_of_line(w, completion__slice_cut(t, from, at), 0.5 / (1.0 + i / 4.0));
-  }
+const char *completion__strwhy(completion__why why) {
+  static const char *const names[] = {"scope",   "import",    "referenced", "edited",
+                                      "similar", "mentioned", "imported"};
+  return (size_t)why < sizeof names / sizeof *names ? names[why] : "";
 }
 
 /* ---- pieces ---------------------------------------------------------------------------- */
 
-typedef struct collecting {
-  const completion__view *views;
-  completion__context *out;
-} collecting;
+typedef completion__collecting collecting;
 
-static bool better(const collecting *c, const completion__piece *a, const completion__piece *b) {
-  if (a->score != b->score) return a->score > b->score;
-  if (a->view != b->view) {
-    if (a->view == 0 || b->view == 0) return a->view == 0;
-    int order = strcmp(c->views[a->view].document->uri, c->views[b->view].document->uri);
-    return order ? order < 0 : a->view < b->view;
+typedef struct completion__store { /* a block of texts */
+  struct completion__store *next;
+  size_t len, capacity;
+  char bytes[];
+} completion__store;
+
+/* Zero-terminated; NULL: out of memory. */
+static const char *store(completion__context *c, const char *s, size_t len) {
+  if (!c->store || c->store->capacity - c->store->len < len + 1) {
+    size_t capacity = len + 1 > STORE_BYTES ? len + 1 : STORE_BYTES;
+    completion__store *block = malloc(sizeof *block + capacity);
+    if (!block) return NULL;
+    *block = (completion__store){.next = c->store, .capacity = capacity};
+    c->store = block;
   }
-  return a->start < b->start;
+  char *to = c->store->bytes + c->store->len;
+  memcpy(to, s, len);
+  to[len] = 0;
+  c->store->len += len + 1;
+  return to;
 }
 
-static completion__slice piece_slice(const completion__view *views, const completion__piece *p) {
-  return completion__slice_cut(completion__text_slice(views[p->view].text), p->start, p->end);
+void completion__context_free(completion__context *c) {
+  for (completion__store *s = c->store, *next; s; s = next) {
+    next = s->next;
+    free(s);
+  }
+  c->store = NULL;
+  c->n = 0;
 }
 
-/* Puts the piece where it ranks; a piece with the same words, or inside another, stays out. */
-static void add(collecting *c, completion__piece piece) {
-  completion__context *x = c->out;
-  completion__slice text = piece_slice(c->views, &piece);
-  if (completion__slice_is_blank(text)) return;
+static bool better(const completion__piece *a, const completion__piece *b) {
+  if (a->score != b->score) return a->score > b->score;
+  if ((a->view == 0) != (b->view == 0)) return a->view == 0;
+  int order = a->view == b->view && a->view >= 0 ? 0 : strcmp(a->key, b->key);
+  if (order) return order < 0;
+  return a->start != b->start ? a->start < b->start : a->end < b->end;
+}
+
+static bool same_file(const completion__piece *a, const completion__piece *b) {
+  return a->view == b->view && (a->view >= 0 || strcmp(a->key, b->key) == 0);
+}
+
+/* Takes out what the piece makes superfluous. False: it is superfluous itself. */
+static bool displace(completion__context *x, completion__piece *piece) {
   for (int i = 0; i < x->n; i++) {
     completion__piece *have = &x->pieces[i];
-    bool same = completion__slice_equal(piece_slice(c->views, have), text);
-    bool within = have->view == piece.view && have->start <= piece.start && piece.end <= have->end;
+    bool same = completion__slice_equal(have->text, piece->text);
+    bool within = same_file(have, piece) && have->start <= piece->start && piece->end <= have->end;
     if (!same && !within) continue;
-    if (!better(c, &piece, have)) return;
+    if (!better(piece, have)) return false;
     if (within && !same) { /* the larger piece is shown, at the better score */
-      piece.start = have->start;
-      piece.end = have->end;
-      piece.cut = have->cut;
+      piece->start = have->start;
+      piece->end = have->end;
+      piece->text = have->text;
+      piece->cut = have->cut;
     }
     memmove(have, have + 1, (size_t)(x->n - i - 1) * sizeof *have);
     x->n--;
     i--;
   }
+  return true;
+}
+
+static bool has_room(const completion__context *x, const completion__piece *piece) {
+  return x->n < COMPLETION__PIECES_MAX || better(piece, &x->pieces[x->n - 1]);
+}
+
+void completion__context_add(completion__collecting *c, completion__piece piece) {
+  completion__context *x = c->out;
+  if (piece.view >= 0) {
+    const completion__view *v = &c->r->views[piece.view];
+    piece.key = v->document->uri;
+    piece.path = v->place->path;
+    piece.text = completion__slice_cut(completion__text_slice(v->text), piece.start, piece.end);
+    piece.language = v->text->language;
+    piece.line = -1;
+  }
+  if (completion__slice_is_blank(piece.text) || !has_room(x, &piece) || !displace(x, &piece))
+    return;
   int at = x->n;
-  while (at > 0 && better(c, &piece, &x->pieces[at - 1])) at--;
+  while (at > 0 && better(&piece, &x->pieces[at - 1])) at--;
   if (at == COMPLETION__PIECES_MAX) return;
   if (x->n == COMPLETION__PIECES_MAX) x->n--;
   memmove(&x->pieces[at + 1], &x->pieces[at], (size_t)(x->n - at) * sizeof x->pieces[0]);
@@ -129,12 +117,22 @@ static void add(collecting *c, completion__piece piece) {
   x->n++;
 }
 
+void completion__context_add_copy(completion__collecting *c, completion__piece piece) {
+  if (!has_room(c->out, &piece)) return;
+  piece.text.s = store(c->out, piece.text.s, piece.text.len);
+  const char *key = store(c->out, piece.key, strlen(piece.key));
+  if (!piece.text.s || !key) return;
+  piece.path = key + (piece.path - piece.key); /* the end of it */
+  piece.key = key;
+  completion__context_add(c, piece);
+}
+
 /* ---- the document itself --------------------------------------------------------------- */
 
 static void add_scope(collecting *c, size_t start, size_t end, int depth) {
-  const char *s = c->views[0].text->bytes;
+  const char *s = c->r->views[0].text->bytes;
   while (end > start && (s[end - 1] == '\n' || completion__is_blank(s[end - 1]))) end--;
-  add(c, (completion__piece){.start = (uint32_t)start,
+  completion__context_add(c, (completion__piece){.start = (uint32_t)start,
                              .end = (uint32_t)end,
                              .why = COMPLETION__WHY_SCOPE,
                              .score = SCORE_SCOPE + depth});
@@ -143,7 +141,7 @@ static void add_scope(collecting *c, size_t start, size_t end, int depth) {
 /* The heads of the nodes around the cursor that begin before the window: from their line's
  * start to the end of the line where their body begins. False: the code is broken there. */
 static bool add_scopes(collecting *c, const TSTree *tree, size_t offset, size_t from) {
-  completion__slice t = completion__text_slice(c->views[0].text);
+  completion__slice t = completion__text_slice(c->r->views[0].text);
   int found = 0;
   bool broken = false;
   /* Downwards, as a parent is dear to find and a child is not. */
@@ -172,7 +170,7 @@ static bool add_scopes(collecting *c, const TSTree *tree, size_t offset, size_t 
 /* The same by indentation, for code that is broken around the cursor: upwards, each line that
  * stands further left than all below it. */
 static void add_scopes_by_indentation(collecting *c, size_t offset, size_t from) {
-  completion__slice t = completion__text_slice(c->views[0].text);
+  completion__slice t = completion__text_slice(c->r->views[0].text);
   size_t at = completion__line_start(t, offset);
   int columns = completion__indent_columns(completion__slice_cut(t, at, offset)),
       depth = SCOPES_MAX;
@@ -201,11 +199,11 @@ static void add_imports(collecting *c, const TSTree *tree, size_t from) {
   for (; more; more = ts_tree_cursor_goto_next_sibling(&cursor)) {
     TSNode node = ts_tree_cursor_current_node(&cursor);
     size_t start = ts_node_start_byte(node), end = ts_node_end_byte(node);
-    if (end > from || bytes + (end - start) > IMPORT_BYTES) break;
+    if (end > from || start > IMPORTS_WITHIN || bytes + (end - start) > IMPORT_BYTES) break;
     if (!ts_node_is_named(node) || !is_import(ts_node_type(node))) continue;
     bytes += end - start;
-    while (end > start && c->views[0].text->bytes[end - 1] == '\n') end--;
-    add(c, (completion__piece){.start = (uint32_t)start,
+    while (end > start && c->r->views[0].text->bytes[end - 1] == '\n') end--;
+    completion__context_add(c, (completion__piece){.start = (uint32_t)start,
                                .end = (uint32_t)end,
                                .why = COMPLETION__WHY_IMPORT,
                                .score = SCORE_IMPORT});
@@ -213,114 +211,92 @@ static void add_imports(collecting *c, const TSTree *tree, size_t from) {
   ts_tree_cursor_delete(&cursor);
 }
 
-/* ---- signatures ------------------------------------------------------------------------ */
+/* ---- code: edited and similar ---------------------------------------------------------- */
 
-/* Languages whose declarations can be used from one another. */
-static int family(const grammars_language *l) {
-  static const char *const families[][4] = {{"c", "cpp"}, {"javascript", "typescript", "tsx"}};
-  for (int f = 0; f < 2; f++)
-    for (int i = 0; i < 4 && families[f][i]; i++)
-      if (strcmp(l->name, families[f][i]) == 0) return f;
-  for (int i = 0; i < grammars_count(); i++)
-    if (grammars_at(i) == l) return 2 + i;
-  return -1;
+/* What the prompt's window shows is not missing. */
+static bool is_shown(const collecting *c, int view, size_t start, size_t end) {
+  return view == 0 && end > c->r->from && start < c->r->to;
 }
 
-static bool is_import_line(completion__slice line) {
-  static const char *const verbs[] = {"import", "include", "require", "from",
-                                      "use",    "using",   "mod",     "source"};
-  for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
-    completion__slice verb = completion__slice_of(verbs[i], strlen(verbs[i]));
-    size_t at = completion__slice_find(line, 0, verb);
-    if (at < line.len && (at == 0 || !completion__is_word(line.s[at - 1])) &&
-        (at + verb.len == line.len || !completion__is_word(line.s[at + verb.len])))
-      return true;
+static void add_edited(collecting *c) {
+  const completion__edits *edits = c->r->edits;
+  int number = 0;
+  for (int i = 0; edits && i < edits->n; i++) {
+    int view = 0;
+    while (view < c->r->n_views && c->r->views[view].document != edits->items[i].document) view++;
+    size_t start, end;
+    if (view == c->r->n_views ||
+        !completion__edits_lines(&edits->items[i], c->r->views[view].text, &start, &end) ||
+        is_shown(c, view, start, end))
+      continue;
+    completion__context_add(c, (completion__piece){.view = view,
+                                                   .start = (uint32_t)start,
+                                                   .end = (uint32_t)end,
+                                                   .why = COMPLETION__WHY_EDITED,
+                                                   .score = SCORE_EDITED / ++number});
   }
-  return false;
 }
 
-/* True where the start of the document imports the other file by its name without ending. */
-static bool mentions(const completion__view *v, const char *path) {
-  const char *name = strrchr(path, '/');
-  name = name ? name + 1 : path;
-  size_t len = strcspn(name, ".");
-  if (len < 2) return false;
-  completion__slice stem = completion__slice_of(name, len);
-  completion__slice head = completion__slice_cut(completion__text_slice(v->text), 0, MENTION_BYTES);
-  for (size_t at = completion__slice_find(head, 0, stem); at < head.len;
-       at = completion__slice_find(head, at + 1, stem)) {
-    bool left = at == 0 || !completion__is_word(head.s[at - 1]);
-    bool right = at + len >= head.len || !completion__is_word(head.s[at + len]);
-    size_t line = completion__line_start(head, at);
-    if (left && right &&
-        is_import_line(completion__slice_cut(head, line, completion__line_end(head, at))))
-      return true;
-  }
-  return false;
-}
-
-static void add_signatures(collecting *c, completion__parser *p, words *w, int view, size_t from,
-                           size_t to, const atomic_bool *cancel) {
-  const completion__view *v = &c->views[view];
-  const completion__definition *definitions;
-  int n = completion__syntax_definitions(p, v->document, v->text, cancel, &definitions);
-  bool imported = view > 0 && mentions(&c->views[0], v->place->path);
-  completion__slice t = completion__text_slice(v->text);
-  for (int i = 0; i < n; i++) {
-    const completion__definition *d = &definitions[i];
-    if (view == 0 ? d->end > from && d->start < to : d->local)
-      continue; /* shown already, or not visible */
-    const word *near = words_slot(w, completion__slice_cut(t, d->name, d->name + d->name_len));
-    double score = near->weight;
-    if (score == 0 && !imported) continue;
-    if (score > 0 && view == 0 && d->local) score *= 0.25;
-    if (score > 0 && imported) score *= 2.0;
-    if (d->kind == COMPLETION__VALUE) score *= 0.5;
-    bool referenced = score > 0;
-    add(c, (completion__piece){
-               .view = view,
-               .start = d->start,
-               .end = d->end,
-               .cut = d->cut,
-               .why = referenced ? COMPLETION__WHY_REFERENCED : COMPLETION__WHY_IMPORTED,
-               .score = referenced ? score : SCORE_IMPORTED / (1 + i)});
-  }
+static int add_similar(collecting *c) {
+  const completion__context_request *r = c->r;
+  completion__similar found[COMPLETION__SIMILAR_MAX];
+  int n = completion__similar_find(r->parser, r->views, r->n_views, r->offset, r->from, r->to,
+                                   r->cancel, found);
+  for (int i = 0; i < n; i++)
+    completion__context_add(c, (completion__piece){.view = found[i].view,
+                                                   .start = (uint32_t)found[i].start,
+                                                   .end = (uint32_t)found[i].end,
+                                                   .why = COMPLETION__WHY_SIMILAR,
+                                                   .score = SCORE_SIMILAR * found[i].similarity});
+  return n < 0 ? n : 0;
 }
 
 /* ---- all of it ------------------------------------------------------------------------- */
 
-int completion__context_collect(completion__parser *p, const completion__view *views, int n_views,
-                                size_t offset, size_t from, size_t to, const atomic_bool *cancel,
-                                completion__context *out) {
-  out->n = 0;
-  if (n_views < 1 || !views[0].text->language) return 0;
-  double start = completion__now_ms(), patience_ms = 2 * completion__parser_patience(p);
-  collecting c = {views, out};
-  if (from > 0 || to < views[0].text->len) {
-    const TSTree *tree = completion__syntax_tree(p, views[0].document, views[0].text, cancel);
-    if (from > 0 && !(tree && add_scopes(&c, tree, offset, from)))
-      add_scopes_by_indentation(&c, offset, from);
-    if (tree && from > 0) add_imports(&c, tree, from);
+int completion__context_collect(const completion__context_request *r, completion__context *out) {
+  *out = (completion__context){.n = 0};
+  if (r->n_views < 1 || !r->views[0].text->language) return 0;
+  collecting c = {r, out};
+  if (r->from > 0) {
+    const TSTree *tree =
+        completion__syntax_tree(r->parser, r->views[0].document, r->views[0].text, r->cancel);
+    if (!(tree && add_scopes(&c, tree, r->offset, r->from)))
+      add_scopes_by_indentation(&c, r->offset, r->from);
+    if (tree) add_imports(&c, tree, r->from);
   }
-  words *w = calloc(1, sizeof *w);
-  if (!w) return COMPLETION_ENOMEM;
-  words_near(w, completion__text_slice(views[0].text), offset);
-  if (from > 0 || to < views[0].text->len) add_signatures(&c, p, w, 0, from, to, cancel);
-  for (int i = 1; i < n_views; i++) {
-    const grammars_language *l = views[i].text->language;
-    if ((cancel && atomic_load(cancel)) || completion__now_ms() - start > patience_ms) break;
-    if (l && family(l) == family(views[0].text->language))
-      add_signatures(&c, p, w, i, 0, 0, cancel);
-  }
-  free(w);
-  return 0;
+  int status = completion__context_signatures(&c);
+  if (status || r->signatures_only) return status;
+  add_edited(&c);
+  return add_similar(&c);
 }
 
-int completion__context_text(const completion__view *views, const completion__piece *piece,
-                             completion__buffer *out) {
-  completion__slice text = piece_slice(views, piece);
-  const grammars_language *l = views[piece->view].text->language;
-  int status = completion__buffer_append(out, text.s, text.len);
+static void find_lines(const completion__view *views, completion__context *c, int view) {
+  completion__slice t = completion__text_slice(views[view].text);
+  size_t at = 0;
+  int line = 0;
+  for (uint32_t after = 0;;) { /* in the order of the text */
+    completion__piece *next = NULL;
+    for (int i = 0; i < c->n; i++) {
+      completion__piece *p = &c->pieces[i];
+      if (p->view == view && p->line < 0 && p->start >= after && (!next || p->start < next->start))
+        next = p;
+    }
+    if (!next) return;
+    for (size_t end; (end = completion__line_end(t, at)) < next->start; line++) at = end + 1;
+    next->line = line;
+    after = next->start;
+  }
+}
+
+void completion__context_lines(const completion__view *views, completion__context *c) {
+  for (int i = 0; i < c->n; i++)
+    if (c->pieces[i].view >= 0 && c->pieces[i].line < 0)
+      find_lines(views, c, c->pieces[i].view);
+}
+
+int completion__context_text(const completion__piece *piece, completion__buffer *out) {
+  const grammars_language *l = piece->language;
+  int status = completion__buffer_append(out, piece->text.s, piece->text.len);
   if (!status && piece->cut && l) {
     if (l->blocks == GRAMMARS_BLOCKS_INDENT) status = completion__buffer_add(out, " ...");
     if (l->blocks == GRAMMARS_BLOCKS_BRACES && strcmp(l->name, "go") != 0)

@@ -94,6 +94,8 @@ static int find_prompt(completion__run *r) {
       .parser = r->c->parser,
       .views = j->views,
       .n_views = j->n_views,
+      .workspace = r->c->workspace,
+      .edits = &j->edits,
       .before = completion__slice_cut(r->before, 0, r->before.len - r->typed),
       .after = r->after,
       .budget = r->key.budget,

@@ -27,6 +27,7 @@ struct completion {
   /* Front thread. */
   completion_options options;
   completion__documents documents;
+  completion__edits edits;
 
   /* Both: the requests that are not over. */
   pthread_mutex_t lock;
@@ -58,6 +59,7 @@ struct completion_job {
   int candidates; /* at least 1 */
   completion__view views[COMPLETION__VIEWS_MAX];
   int n_views;
+  completion__edits edits;
   size_t offset; /* of the cursor, in the text as given */
   bool has_selection;
   completion__buffer selected; /* the popup's text */

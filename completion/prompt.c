@@ -33,8 +33,13 @@ static int append_id(engine_tokens *out, int32_t id) {
   return engine_tokens_push(out, id) ? COMPLETION_ENOMEM : 0;
 }
 
-/* The chosen pieces of one view in the order of its text, one after another. */
-static int pieces_text(const layout *l, int view, completion__buffer *out) {
+/* Are they of one file? */
+static bool same_file(const completion__piece *a, const completion__piece *b) {
+  return a->view == b->view && strcmp(a->key, b->key) == 0;
+}
+
+/* The chosen pieces of the file of one, in the order of its text, one after another. */
+static int pieces_text(const layout *l, const completion__piece *of, completion__buffer *out) {
   uint32_t after = 0;
   bool first = true;
   int status = 0;
@@ -42,17 +47,17 @@ static int pieces_text(const layout *l, int view, completion__buffer *out) {
     const completion__piece *next = NULL;
     for (int i = 0; i < l->context.n; i++) {
       const completion__piece *p = &l->context.pieces[i];
-      if (!l->chosen[i] || p->view != view || (!first && p->start <= after)) continue;
+      if (!l->chosen[i] || !same_file(p, of) || (!first && p->start <= after)) continue;
       if (!next || p->start < next->start) next = p;
     }
     if (!next || status) return status;
-    status = completion__context_text(l->r->views, next, out);
+    status = completion__context_text(next, out);
     after = next->start;
     first = false;
   }
 }
 
-/* The other documents' sections and the header of the document's own. */
+/* The other files' sections and the header of the document's own. */
 static int append_repository(const layout *l, engine_tokens *out) {
   const completion__view *views = l->r->views;
   completion__buffer text = {0};
@@ -61,20 +66,18 @@ static int append_repository(const layout *l, engine_tokens *out) {
   if (!status) status = completion__buffer_add(&text, "\n");
   if (!status) status = append_text(l, text.s, text.len, out);
   const char *last = NULL; /* by path, so that the order is the same next time */
-  for (int done = 0; !status && done < l->r->n_views; done++) {
-    int next = -1;
-    for (int i = 1; i < l->r->n_views; i++) {
-      bool any = false;
-      for (int p = 0; p < l->context.n; p++) any |= l->chosen[p] && l->context.pieces[p].view == i;
-      const char *uri = views[i].document->uri;
-      if (any && (!last || strcmp(uri, last) > 0) &&
-          (next < 0 || strcmp(uri, views[next].document->uri) < 0))
-        next = i;
+  while (!status) {
+    const completion__piece *next = NULL;
+    for (int i = 0; i < l->context.n; i++) {
+      const completion__piece *p = &l->context.pieces[i];
+      if (l->chosen[i] && p->view != 0 && (!last || strcmp(p->key, last) > 0) &&
+          (!next || strcmp(p->key, next->key) < 0))
+        next = p;
     }
-    if (next < 0) break;
-    last = views[next].document->uri;
+    if (!next) break;
+    last = next->key;
     text.len = 0;
-    status = completion__buffer_add(&text, views[next].place->path);
+    status = completion__buffer_add(&text, next->path);
     if (!status) status = completion__buffer_add(&text, "\n");
     if (!status) status = pieces_text(l, next, &text);
     if (!status) status = append_id(out, l->special.file_sep);
@@ -94,7 +97,10 @@ static int lay_out(layout *l) {
   l->repository.n = 0;
   l->head.len = 0;
   int status = l->others ? append_repository(l, &l->repository) : 0;
-  return status ? status : pieces_text(l, 0, &l->head);
+  for (int i = 0; i < l->context.n && !status; i++)
+    if (l->chosen[i] && l->context.pieces[i].view == 0)
+      return pieces_text(l, &l->context.pieces[i], &l->head);
+  return status;
 }
 
 static int append_all(const layout *l, engine_tokens *out) {
@@ -114,58 +120,81 @@ static int append_all(const layout *l, engine_tokens *out) {
   return status;
 }
 
-/* Chooses pieces by rank while they fit. *used: their tokens, headers included. */
+/* Tokens of a text that the prompt will have, or of the line that a path stands on. */
+static int count(const layout *l, completion__slice t) {
+  return completion__window_count(l->r->engine, t);
+}
+
+static int count_name(const layout *l, const char *name) {
+  int n = count(l, completion__slice_of(name, strlen(name)));
+  return n < 0 ? n : n + 2;
+}
+
+/* Tokens that the headers take which piece i is the first to need. */
+static int count_headers(const layout *l, int i) {
+  const completion__piece *p = &l->context.pieces[i];
+  if (p->view == 0) return 0;
+  for (int j = 0; j < i; j++)
+    if (l->chosen[j] && same_file(&l->context.pieces[j], p)) return 0;
+  int own = count_name(l, p->path);
+  if (own < 0 || l->others) return own;
+  int path = count_name(l, l->r->views[0].place->path);
+  int repository = count_name(l, l->r->views[0].place->repository);
+  return path < 0 ? path : repository < 0 ? repository : own + path + repository;
+}
+
+static bool is_code(const completion__piece *p) {
+  return p->why == COMPLETION__WHY_EDITED || p->why == COMPLETION__WHY_SIMILAR;
+}
+
+/* Is it in the window, or can the model not be told of other files? */
+static bool is_superfluous(const layout *l, const completion__piece *p) {
+  return p->view == 0 ? p->end > l->from && p->start < l->r->before.len : !l->repositories;
+}
+
+/* Chooses pieces by rank while they fit; what is edited or similar takes half of the room at
+ * most. *used: their tokens, headers included. */
 static int choose(layout *l, int budget, int *used) {
-  const completion__prompt_request *r = l->r;
-  bool headed[COMPLETION__PIECES_MAX] = {false}; /* by the first piece of a document */
+  int code = 0;
   *used = l->pieces = l->others = 0;
   for (int i = 0; i < l->context.n; i++) {
     const completion__piece *p = &l->context.pieces[i];
     l->chosen[i] = false;
-    if (p->view == 0 ? p->end > l->from && p->start < r->before.len : !l->repositories) continue;
+    if (is_superfluous(l, p)) continue;
     completion__buffer text = {0};
-    int status = completion__context_text(r->views, p, &text);
-    int tokens =
-        status ? status : completion__window_count(r->engine, completion__buffer_slice(&text));
+    int status = completion__context_text(p, &text);
+    int tokens = status ? status : count(l, completion__buffer_slice(&text));
     completion__buffer_free(&text);
-    if (tokens < 0) return tokens;
-    bool header = p->view > 0;
-    for (int j = 0; j < i && header; j++)
-      header = !(headed[j] && l->context.pieces[j].view == p->view);
-    if (header) {
-      const char *path = r->views[p->view].place->path;
-      int n = completion__window_count(r->engine, completion__slice_of(path, strlen(path)));
-      if (n < 0) return n;
-      tokens += n + 2;
-      if (!l->others) { /* the repository's name and the document's own path */
-        n = completion__window_count(
-            r->engine,
-            completion__slice_of(r->views[0].place->path, strlen(r->views[0].place->path)));
-        int m = completion__window_count(
-            r->engine, completion__slice_of(r->views[0].place->repository,
-                                            strlen(r->views[0].place->repository)));
-        if (n < 0 || m < 0) return n < 0 ? n : m;
-        tokens += n + m + 4;
-      }
-    }
-    if (*used + tokens > budget) continue;
+    int headers = tokens < 0 ? tokens : count_headers(l, i);
+    if (headers < 0) return headers;
+    tokens += headers;
+    if (*used + tokens > budget || (is_code(p) && code + tokens > budget / 2)) continue;
     *used += tokens;
+    if (is_code(p)) code += tokens;
     l->chosen[i] = true;
-    headed[i] = header;
     l->pieces++;
-    l->others += p->view > 0;
+    l->others += p->view != 0;
   }
   return 0;
 }
 
-static int collect(layout *l, completion__prompt *out) {
+static int collect(layout *l, bool signatures_only, completion__prompt *out) {
   const completion__prompt_request *r = l->r;
+  completion__context_free(&l->context);
   if (r->no_context) return 0;
   double start = completion__now_ms();
   size_t text_len = r->views[0].text->len;
-  int status =
-      completion__context_collect(r->parser, r->views, r->n_views, text_len - r->after.len, l->from,
-                                  text_len - (r->after.len - l->to), r->cancel, &l->context);
+  completion__context_request request = {.parser = r->parser,
+                                         .views = r->views,
+                                         .n_views = r->n_views,
+                                         .workspace = r->workspace,
+                                         .edits = r->edits,
+                                         .offset = text_len - r->after.len,
+                                         .from = l->from,
+                                         .to = text_len - (r->after.len - l->to),
+                                         .signatures_only = signatures_only,
+                                         .cancel = r->cancel};
+  int status = completion__context_collect(&request, &l->context);
   out->context_ms += completion__now_ms() - start;
   return status;
 }
@@ -188,7 +217,7 @@ static int arrange(layout *l, int all, completion__prompt *out) {
     suffix = completion__window_after(e, r->after, all - prefix - reserve, &l->to);
     if (suffix < 0) return suffix;
   }
-  int status = collect(l, out), room = all - prefix - suffix;
+  int status = collect(l, false, out), room = all - prefix - suffix;
   if (!status) status = choose(l, room < all / 2 ? room : all / 2, &used);
   if (!status && l->from > 0 && used < reserve) { /* the prefix takes what is left */
     prefix = completion__window_before(e, r->before, all - suffix - used, &l->from);
@@ -200,9 +229,9 @@ static int arrange(layout *l, int all, completion__prompt *out) {
 /* The same from what is settled. False: it serves no more. */
 static bool arrange_as_settled(layout *l, int all, completion__prompt *out) {
   const completion__prompt_request *r = l->r;
-  const completion__settled *s = r->settled;
-  if (!s ||
-      !completion__settled_holds(s, r->views, r->n_views, r->budget, r->no_context, r->before))
+  completion__settled *s = r->settled;
+  if (!s || !completion__settled_holds(s, r->views, r->n_views, r->workspace, r->budget,
+                                       r->no_context, r->before))
     return false;
   l->from = s->from;
   int head = completion__window_count(r->engine, completion__buffer_slice(&s->head));
@@ -214,28 +243,29 @@ static bool arrange_as_settled(layout *l, int all, completion__prompt *out) {
   int spare = left - (r->no_context || used > all / 4 ? 0 : all / 4 - used);
   if (s->from == 0 && spare > want) want = spare;
   int suffix = completion__window_after(r->engine, r->after, want, &l->to);
-  if (suffix < 0 || suffix > left || collect(l, out)) return false;
-  for (int i = 0; i < l->context.n; i++) { /* what the window shows is not missing */
-    completion__piece *p = &l->context.pieces[i];
-    if (p->view == 0 ? p->end > l->from && p->start < r->before.len : !l->repositories)
-      p->why = COMPLETION__WHY_IMPORTED;
-  }
-  if (!r->no_context && !completion__settled_has_best(s, r->views, &l->context)) return false;
+  if (suffix < 0 || suffix > left || collect(l, true, out)) return false;
+  for (int i = 0; i < l->context.n; i++) /* what the window shows is not missing */
+    if (is_superfluous(l, &l->context.pieces[i]))
+      l->context.pieces[i].why = COMPLETION__WHY_IMPORTED;
+  if (!r->no_context && !completion__settled_has_best(s, &l->context)) return false;
   l->pieces = s->n;
   return engine_tokens_append(&l->repository, s->repository.ids, s->repository.n) == 0 &&
          completion__buffer_append(&l->head, s->head.s, s->head.len) == 0;
 }
 
 /* Keeps what was arranged; where memory runs out, nothing. */
-static void settle(const layout *l) {
+static void settle(const layout *l, const completion__listed *listed) {
   const completion__prompt_request *r = l->r;
   completion__settled *s = r->settled;
   if (!s || !completion__settled_begin(s, r->views, r->budget, r->no_context, &l->context,
                                        l->chosen, r->before, l->from))
     return;
   if (engine_tokens_append(&s->repository, l->repository.ids, l->repository.n) ||
-      completion__buffer_append(&s->head, l->head.s, l->head.len))
+      completion__buffer_append(&s->head, l->head.s, l->head.len)) {
     completion__settled_clear(s);
+    return;
+  }
+  s->listed = completion__listed_copy(listed);
 }
 
 static int build(layout *l, completion__prompt *out) {
@@ -250,11 +280,17 @@ static int build(layout *l, completion__prompt *out) {
   if (!settled) {
     l->repository.n = 0;
     l->head.len = 0;
-    l->context.n = 0;
+    completion__context_free(&l->context);
   }
   int status = settled ? 0 : arrange(l, all, out);
   if (!status && r->cancel && atomic_load(r->cancel)) status = COMPLETION_ECANCELLED;
-  if (!status && !settled) settle(l);
+  if (!status && !settled) {
+    completion__context_lines(r->views, &l->context);
+    out->listed = completion__listed_make(&l->context, l->chosen);
+    settle(l, &out->listed);
+  } else if (!status) {
+    out->listed = completion__listed_copy(&r->settled->listed);
+  }
   if (!status) status = append_all(l, &out->tokens);
   for (int i = 0; i < TRIES && !status && out->tokens.n > r->budget; i++) {
     /* Tokens across the seams: the sum was larger than the parts. Less of the prefix. */
@@ -278,11 +314,13 @@ int completion__prompt_build(const completion__prompt_request *r, completion__pr
   if (status) completion__prompt_free(out);
   engine_tokens_free(&l->repository);
   completion__buffer_free(&l->head);
+  completion__context_free(&l->context);
   free(l);
   return status;
 }
 
 void completion__prompt_free(completion__prompt *p) {
   engine_tokens_free(&p->tokens);
+  completion__listed_free(&p->listed);
   *p = (completion__prompt){0};
 }

@@ -1,7 +1,7 @@
 /* prompt.h - the fill-in-the-middle prompt, within a budget of tokens.
  *
  * File level: <|fim_prefix|>P<|fim_suffix|>S<|fim_middle|>. Repository level, where other
- * open documents have something to say, in front of it: <|repo_name|>R, and for each of them
+ * files have something to say, in front of it: <|repo_name|>R, and for each of them
  * <|file_sep|>path and text. What changes least comes first, and where the prefix begins
  * moves in coarse steps only, so that the KV cache serves from one request to the next. */
 #ifndef FIMD_COMPLETION_PROMPT_H
@@ -16,6 +16,8 @@ typedef struct completion__prompt_request {
   completion__parser *parser;
   const completion__view *views; /* [n_views] the document asked about first */
   int n_views;
+  completion__workspace *workspace; /* what files that are not open define; NULL: nothing */
+  const completion__edits *edits;   /* NULL: none */
   completion__slice before, after; /* what the prompt is to stand between */
   int budget;                      /* tokens, all included */
   bool no_context;
@@ -26,6 +28,7 @@ typedef struct completion__prompt_request {
 typedef struct completion__prompt {
   engine_tokens tokens; /* owned: completion__prompt_free */
   int pieces;           /* of the context that found room */
+  completion__listed listed; /* owned: all of it */
   double context_ms;    /* of it, spent on finding the context */
 } completion__prompt;
 

@@ -6,27 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "completion/scan.h"
+#include "completion/edits.h"
+#include "completion/similar.h"
 
 #define SKIP_AFTER_SLOW 16 /* requests */
 #define MATCH_LIMIT 256    /* of a query, in flight */
-#define DEFINITIONS_MAX 20000
-#define SIGNATURE_BYTES 400
-#define TYPE_BYTES 600 /* a type's body is part of its signature up to here */
-#define TYPE_LINES 16
-#define LINE_REST 40 /* bytes around a node that its lines may add to the signature */
-
-typedef struct language_query { /* made when a language is first met */
-  TSQuery *query;               /* NULL: tried in vain */
-  bool tried;
-} language_query;
-
-struct completion__parser {
-  TSParser *parser;
-  TSQueryCursor *cursor;
-  language_query *queries; /* [grammars_count()] */
-  double patience_ms;
-};
 
 /* ---- the parser ------------------------------------------------------------------------ */
 
@@ -62,6 +46,8 @@ void completion__syntax_delete(completion__syntax *s) {
   if (s->tree) ts_tree_delete(s->tree);
   completion__text_release(s->text);
   free(s->definitions);
+  free(s->found);
+  completion__lines_delete(s->lines);
   free(s);
 }
 
@@ -82,13 +68,8 @@ TSPoint completion__syntax_point(TSPoint at, completion__slice t) {
 }
 
 bool completion__syntax_edit(completion__slice from, completion__slice to, TSInputEdit *edit) {
-  size_t least = from.len < to.len ? from.len : to.len, same = 0, same_end = 0;
-  while (same < least && from.s[same] == to.s[same]) same++;
-  if (same == from.len && same == to.len) return false;
-  while (same && same < to.len && completion__utf8_inside(to.s[same])) same--;
-  while (same_end < least - same && from.s[from.len - 1 - same_end] == to.s[to.len - 1 - same_end])
-    same_end++;
-  while (same_end && completion__utf8_inside(to.s[to.len - same_end])) same_end--;
+  size_t same, same_end;
+  if (!completion__edits_difference(from, to, &same, &same_end)) return false;
   TSPoint start = completion__syntax_point((TSPoint){0, 0}, completion__slice_cut(from, 0, same));
   *edit = (TSInputEdit){
       .start_byte = (uint32_t)same,
@@ -101,17 +82,13 @@ bool completion__syntax_edit(completion__slice from, completion__slice to, TSInp
   return true;
 }
 
-typedef struct patience {
-  double until_ms;
-  const atomic_bool *cancel;
-} patience;
-
-static bool out_of_patience(const patience *p) {
+bool completion__patience_ends(const completion__patience *p) {
   return (p->cancel && atomic_load(p->cancel)) || completion__now_ms() > p->until_ms;
 }
 
-static bool parse_progress(TSParseState *state) { return out_of_patience(state->payload); }
-static bool query_progress(TSQueryCursorState *state) { return out_of_patience(state->payload); }
+static bool parse_progress(TSParseState *state) {
+  return completion__patience_ends(state->payload);
+}
 
 static const char *read_text(void *payload, uint32_t at, TSPoint point, uint32_t *read) {
   (void)point;
@@ -121,7 +98,7 @@ static const char *read_text(void *payload, uint32_t at, TSPoint point, uint32_t
 }
 
 static TSTree *parse_input(completion__parser *p, const TSTree *old, const grammars_language *l,
-                           TSInput input, patience *wait) {
+                           TSInput input, completion__patience *wait) {
   TSParseOptions options = {.payload = wait, .progress_callback = parse_progress};
   input.encoding = TSInputEncodingUTF8;
   if (!ts_parser_set_language(p->parser, l->grammar())) return NULL;
@@ -130,8 +107,31 @@ static TSTree *parse_input(completion__parser *p, const TSTree *old, const gramm
   return tree;
 }
 
-static TSTree *parse(completion__parser *p, TSTree *old, completion__text *text, patience *wait) {
+static TSTree *parse(completion__parser *p, TSTree *old, completion__text *text,
+                     completion__patience *wait) {
   return parse_input(p, old, text->language, (TSInput){.payload = text, .read = read_text}, wait);
+}
+
+/* Widens what has changed since the definitions were found by one edit and what the trees before
+ * and after it differ in. */
+static void note_change(completion__syntax *s, const TSInputEdit *edit, const TSTree *old) {
+  uint32_t low = edit->start_byte, high = edit->new_end_byte, n = 0;
+  if (s->changed) {
+    uint32_t moved = s->changed_high >= edit->old_end_byte
+                         ? s->changed_high - edit->old_end_byte + edit->new_end_byte
+                         : edit->new_end_byte;
+    if (s->changed_low < low) low = s->changed_low;
+    if (moved > high) high = moved;
+  }
+  TSRange *ranges = ts_tree_get_changed_ranges(old, s->tree, &n);
+  for (uint32_t i = 0; i < n; i++) {
+    if (ranges[i].start_byte < low) low = ranges[i].start_byte;
+    if (ranges[i].end_byte > high) high = ranges[i].end_byte;
+  }
+  free(ranges);
+  s->changed = true;
+  s->changed_low = low;
+  s->changed_high = high;
 }
 
 const TSTree *completion__syntax_tree(completion__parser *p, completion__document *d,
@@ -150,20 +150,21 @@ const TSTree *completion__syntax_tree(completion__parser *p, completion__documen
     old = NULL;
   }
   TSInputEdit edit;
-  if (old &&
-      completion__syntax_edit(completion__text_slice(s->text), completion__text_slice(text), &edit))
-    ts_tree_edit(old, &edit);
-  patience wait = {completion__now_ms() + p->patience_ms, cancel};
+  bool edited = old && completion__syntax_edit(completion__text_slice(s->text),
+                                               completion__text_slice(text), &edit);
+  if (edited) ts_tree_edit(old, &edit);
+  completion__patience wait = {completion__now_ms() + p->patience_ms, cancel};
   s->tree = parse(p, old, text, &wait);
   if (!s->tree && !(cancel && atomic_load(cancel))) s->skip = SKIP_AFTER_SLOW;
+  if (!s->tree || !old) s->definitions_begun = false;
+  if (!s->definitions_begun || edited) s->definitions_done = false;
+  if (s->tree && edited && s->definitions_begun) note_change(s, &edit, old);
   if (old) ts_tree_delete(old);
   completion__text *held = completion__text_hold(text);
   completion__text_release(s->text);
   s->text = held;
-  s->definitions_known = false;
   return s->tree;
 }
-
 /* ---- stretches of code, and errors ----------------------------------------------------- */
 
 typedef struct stretch {
@@ -193,7 +194,7 @@ TSTree *completion__syntax_parse(completion__parser *p, const grammars_language 
   for (int i = 0; i < n; i++) len += parts[i].len;
   if (len > COMPLETION__SYNTAX_BYTES) return NULL;
   stretch s = {parts, n};
-  patience wait = {completion__now_ms() + p->patience_ms, cancel};
+  completion__patience wait = {completion__now_ms() + p->patience_ms, cancel};
   return parse_input(p, old, l, (TSInput){.payload = &s, .read = read_parts}, &wait);
 }
 
@@ -209,207 +210,4 @@ int completion__syntax_errors(const TSTree *tree) {
   }
   ts_tree_cursor_delete(&cursor);
   return errors;
-}
-
-/* ---- definitions ----------------------------------------------------------------------- */
-
-static const TSQuery *query_for(completion__parser *p, const grammars_language *l) {
-  for (int i = 0; i < grammars_count(); i++) {
-    if (grammars_at(i) != l) continue;
-    language_query *q = &p->queries[i];
-    if (q->tried) return q->query;
-    q->tried = true;
-    uint32_t at;
-    TSQueryError error;
-    q->query = ts_query_new(l->grammar(), l->tags, (uint32_t)strlen(l->tags), &at, &error);
-    if (!q->query) return NULL;
-    /* Who is referenced is found by words near the cursor; references in the query only cost. */
-    for (uint32_t c = 0; c < ts_query_capture_count(q->query); c++) {
-      uint32_t len;
-      const char *name = ts_query_capture_name_for_id(q->query, c, &len);
-      if (len > 10 && memcmp(name, "reference.", 10) == 0)
-        ts_query_disable_capture(q->query, name, len);
-    }
-    return q->query;
-  }
-  return NULL;
-}
-
-/* #eq? and #not-eq? with a string; other predicates are taken as true. */
-static bool predicates_hold(const TSQuery *q, const TSQueryMatch *m, completion__slice text) {
-  uint32_t n;
-  const TSQueryPredicateStep *steps = ts_query_predicates_for_pattern(q, m->pattern_index, &n);
-  for (uint32_t i = 0; i < n; i++) {
-    uint32_t first = i;
-    while (i < n && steps[i].type != TSQueryPredicateStepTypeDone) i++;
-    if (i - first != 3 || steps[first].type != TSQueryPredicateStepTypeString ||
-        steps[first + 1].type != TSQueryPredicateStepTypeCapture ||
-        steps[first + 2].type != TSQueryPredicateStepTypeString)
-      continue;
-    uint32_t name_len, value_len;
-    const char *name = ts_query_string_value_for_id(q, steps[first].value_id, &name_len);
-    const char *value = ts_query_string_value_for_id(q, steps[first + 2].value_id, &value_len);
-    bool wanted = name_len == 3 && memcmp(name, "eq?", 3) == 0;
-    if (!wanted && !(name_len == 7 && memcmp(name, "not-eq?", 7) == 0)) continue;
-    for (uint16_t c = 0; c < m->capture_count; c++) {
-      if (m->captures[c].index != steps[first + 1].value_id) continue;
-      completion__slice node = completion__slice_cut(text, ts_node_start_byte(m->captures[c].node),
-                                                     ts_node_end_byte(m->captures[c].node));
-      if (completion__slice_equal(node, completion__slice_of(value, value_len)) != wanted)
-        return false;
-    }
-  }
-  return true;
-}
-
-static uint8_t kind_of(completion__slice what) {
-  static const char *const types[] = {"class", "interface", "type", "module"};
-  static const char *const values[] = {"constant", "variable", "field", "macro"};
-  for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-    if (completion__slice_equal(what, completion__slice_of(types[i], strlen(types[i]))))
-      return COMPLETION__TYPE;
-  for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
-    if (completion__slice_equal(what, completion__slice_of(values[i], strlen(values[i]))))
-      return COMPLETION__VALUE;
-  return COMPLETION__FUNCTION;
-}
-
-/* Where a function's or a long type's head ends: at its body, found by reading on from its
- * name. Reading serves where the tree has the body elsewhere (C's declarators) or broken. */
-static size_t head_end(completion__slice t, size_t from, size_t limit, const grammars_language *l,
-                       bool *cut) {
-  completion__scan scan;
-  completion__scan_init(&scan, l);
-  completion__scan_event event;
-  *cut = false;
-  if (limit > from + SIGNATURE_BYTES) limit = from + SIGNATURE_BYTES;
-  for (size_t at = from; at < limit;) {
-    char c = t.s[at];
-    if (scan.depth == 0 && completion__scan_in_code(&scan)) {
-      if (c == '{') {
-        *cut = true;
-        return at;
-      }
-      if (c == ';' || c == '}') return at;
-      if (l->blocks == GRAMMARS_BLOCKS_INDENT && c == ':') {
-        *cut = true;
-        return at + 1;
-      }
-      if (c == '\n' && l->blocks != GRAMMARS_BLOCKS_BRACES) {
-        *cut = l->blocks == GRAMMARS_BLOCKS_KEYWORD;
-        return at;
-      }
-      if (c == '\n' && at + 1 < t.len && t.s[at + 1] == '\n') return at;
-    }
-    at += completion__scan_step(&scan, t, at, &event);
-  }
-  return completion__line_end(t, from) < limit ? completion__line_end(t, from) : limit;
-}
-
-static void find_signature(completion__definition *d, completion__slice t, size_t node_start,
-                           size_t node_end, const grammars_language *l) {
-  size_t line = completion__line_start(t, node_start), start = node_start;
-  completion__slice lead = completion__slice_cut(t, line, node_start);
-  while (lead.len && completion__is_blank(lead.s[0]))
-    lead = completion__slice_cut(lead, 1, lead.len);
-  if (lead.len <= LINE_REST && !(lead.len && memchr(lead.s, '{', lead.len)) &&
-      !(lead.len && memchr(lead.s, ';', lead.len)))
-    start = node_start - lead.len;
-  size_t rest = completion__line_end(t, node_end);
-  size_t lines = 0;
-  for (size_t at = start; at < node_end; at = completion__line_end(t, at) + 1) lines++;
-  bool cut = false;
-  size_t end;
-  if (d->kind == COMPLETION__TYPE && node_end - start <= TYPE_BYTES && lines <= TYPE_LINES)
-    end = rest - node_end <= LINE_REST ? rest : node_end;
-  else if (d->kind == COMPLETION__VALUE)
-    end = completion__line_end(t, start) < start + SIGNATURE_BYTES ? completion__line_end(t, start)
-                                                                   : node_end;
-  else
-    end = head_end(t, d->name + d->name_len, t.len, l, &cut);
-  if (end > start + TYPE_BYTES) end = start + TYPE_BYTES;
-  while (end > start && end < t.len && completion__utf8_inside(t.s[end])) end--;
-  while (end > start && (completion__is_blank(t.s[end - 1]) || t.s[end - 1] == '\n')) end--;
-  d->start = (uint32_t)start;
-  d->end = (uint32_t)end;
-  d->cut = cut;
-}
-
-static int by_place(const void *a, const void *b) {
-  const completion__definition *x = a, *y = b;
-  if (x->start != y->start) return x->start < y->start ? -1 : 1;
-  if (x->name != y->name) return x->name < y->name ? -1 : 1;
-  return x->kind - y->kind;
-}
-
-/* Sorts, drops what was found twice, and marks what stands inside a function. */
-static void definitions_settle(completion__syntax *s) {
-  qsort(s->definitions, (size_t)s->n_definitions, sizeof *s->definitions, by_place);
-  int n = 0;
-  uint32_t function_end = 0;
-  for (int i = 0; i < s->n_definitions; i++) {
-    completion__definition d = s->definitions[i];
-    if (n && s->definitions[n - 1].name == d.name) continue;
-    d.local = d.start < function_end;
-    if (!d.local && d.kind == COMPLETION__FUNCTION && d.whole_end > function_end)
-      function_end = d.whole_end;
-    s->definitions[n++] = d;
-  }
-  s->n_definitions = n;
-}
-
-static void definitions_find(completion__parser *p, completion__syntax *s,
-                             const atomic_bool *cancel) {
-  const grammars_language *l = s->text->language;
-  const TSQuery *query = query_for(p, l);
-  s->n_definitions = 0;
-  s->definitions_known = true;
-  if (!query) return;
-  completion__slice text = completion__text_slice(s->text);
-  patience wait = {completion__now_ms() + p->patience_ms, cancel};
-  TSQueryCursorOptions options = {.payload = &wait, .progress_callback = query_progress};
-  ts_query_cursor_exec_with_options(p->cursor, query, ts_tree_root_node(s->tree), &options);
-  int capacity = 0;
-  free(s->definitions);
-  s->definitions = NULL;
-  TSQueryMatch match;
-  while (s->n_definitions < DEFINITIONS_MAX && ts_query_cursor_next_match(p->cursor, &match)) {
-    const TSNode *name = NULL, *whole = NULL;
-    completion__definition d = {0};
-    for (uint16_t c = 0; c < match.capture_count; c++) {
-      uint32_t len;
-      const char *what = ts_query_capture_name_for_id(query, match.captures[c].index, &len);
-      if (len == 4 && memcmp(what, "name", 4) == 0) name = &match.captures[c].node;
-      if (len > 11 && memcmp(what, "definition.", 11) == 0) {
-        whole = &match.captures[c].node;
-        d.kind = kind_of(completion__slice_of(what + 11, len - 11));
-      }
-    }
-    if (!name || !whole || !predicates_hold(query, &match, text)) continue;
-    d.name = ts_node_start_byte(*name);
-    d.name_len = ts_node_end_byte(*name) - d.name;
-    d.whole_end = ts_node_end_byte(*whole);
-    if (d.name_len == 0 || d.whole_end > text.len || d.name + d.name_len > text.len) continue;
-    find_signature(&d, text, ts_node_start_byte(*whole), d.whole_end, l);
-    if (s->n_definitions == capacity) {
-      capacity = capacity ? capacity * 2 : 64;
-      completion__definition *grown = realloc(s->definitions, (size_t)capacity * sizeof *grown);
-      if (!grown) break;
-      s->definitions = grown;
-    }
-    s->definitions[s->n_definitions++] = d;
-  }
-  if (s->n_definitions) definitions_settle(s);
-  if (cancel && atomic_load(cancel)) s->definitions_known = false;
-}
-
-int completion__syntax_definitions(completion__parser *p, completion__document *d,
-                                   completion__text *text, const atomic_bool *cancel,
-                                   const completion__definition **definitions) {
-  *definitions = NULL;
-  if (!completion__syntax_tree(p, d, text, cancel)) return 0;
-  completion__syntax *s = d->syntax;
-  if (!s->definitions_known) definitions_find(p, s, cancel);
-  *definitions = s->definitions;
-  return s->n_definitions;
 }

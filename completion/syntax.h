@@ -32,13 +32,31 @@ typedef struct completion__definition {
 struct completion__syntax {
   completion__text *text;              /* owned reference: what the tree is of; NULL: none yet */
   TSTree *tree;                        /* owned, NULL where there is no tree of `text` */
+  /* definitions.c */
   completion__definition *definitions; /* [n_definitions] owned, by start */
   int n_definitions;
-  bool definitions_known; /* of this text */
+  struct completion__found *found;   /* [n_found] owned: what they are made from */
+  int n_found;
+  bool definitions_done;    /* of this text */
+  bool definitions_begun;   /* else they hold but for what changed since: */
+  uint32_t definitions_len; /* bytes of the text that they are of */
+  bool changed;
+  uint32_t changed_low, changed_high; /* bytes of `text` */
+  struct completion__lines *lines;    /* owned: similar.c's */
   int skip;               /* requests to wait before trying again after a parse was too slow */
 };
 
-typedef struct completion__parser completion__parser;
+typedef struct completion__language_query { /* made when a language is first met */
+  TSQuery *query;                           /* NULL: tried in vain */
+  bool tried;
+} completion__language_query;
+
+typedef struct completion__parser {
+  TSParser *parser;
+  TSQueryCursor *cursor;
+  completion__language_query *queries; /* [grammars_count()] */
+  double patience_ms;
+} completion__parser;
 
 #define COMPLETION__PATIENCE_MS 150.0
 
@@ -66,7 +84,16 @@ TSTree *completion__syntax_parse(completion__parser *p, const grammars_language 
 TSPoint completion__syntax_point(TSPoint at, completion__slice t);
 /* In how many places the grammar could not read the text: nodes that are ERROR or MISSING. */
 int completion__syntax_errors(const TSTree *tree);
+/* Languages whose declarations can be used from one another have the same number. */
+int completion__family(const grammars_language *l);
 void completion__syntax_delete(completion__syntax *s); /* NULL is a no-op; any thread */
+
+/* How long something may take. */
+typedef struct completion__patience {
+  double until_ms;
+  const atomic_bool *cancel; /* may be NULL */
+} completion__patience;
+bool completion__patience_ends(const completion__patience *p);
 
 /* The one edit that makes `from` into `to`. False: they are equal. */
 bool completion__syntax_edit(completion__slice from, completion__slice to, TSInputEdit *edit);

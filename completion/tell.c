@@ -49,6 +49,10 @@ static void fill_why(const completion__run *r, const completion_result *result,
                           .errors = v->errors,
                           .gated = v->gated,
                           .cut = v->cut};
+  if (r->source == COMPLETION_FROM_MODEL || r->source == COMPLETION_FROM_TYPED) {
+    why->pieces = r->c->reuse.prompt.listed.pieces;
+    why->n_pieces = r->c->reuse.prompt.listed.n;
+  }
   if (result->len || result->status) return;
   if (is_unsure(r, v->confidence))
     why->quiet = COMPLETION_QUIET_UNSURE;

@@ -10,6 +10,7 @@
 #include "completion/walk.h"
 
 #define NICE 10 /* completions come first */
+#define PATIENCE_MS 10000.0 /* to parse a file, in the background */
 #define BUCKETS 4096
 #define IMPORT_BYTES ((size_t)16 << 10) /* of a text, read for its imports */
 #define WORD_FILES 8                    /* of one name: more say nothing */
@@ -18,13 +19,15 @@ typedef struct file {
   char *path; /* owned, absolute */
   int root;   /* which folder's */
   int64_t id; /* in the pool; 0: not there */
+  completion__symbol_file *symbols; /* in the index; NULL: not there */
+  bool indexed;  /* its symbols were looked for */
   uint64_t hash; /* of its text */
   int round;     /* the folder's walk that it was last seen in */
   int next_path, next_stem, next_folder; /* in their buckets; -1: none */
 } file;
 
 typedef struct task {
-  enum { TASK_WALK, TASK_READ } kind;
+  enum { TASK_WALK, TASK_SYMBOLS, TASK_READ } kind;
   int root;
   char *path; /* owned: of a file to read again */
   struct task *next;
@@ -36,6 +39,7 @@ struct completion__workspace {
   pthread_t thread;
   bool started;
   atomic_bool stop;
+  completion__parser *parser; /* the thread's */
 
   pthread_mutex_t lock; /* guards all below */
   pthread_cond_t wake, idle;
@@ -52,6 +56,7 @@ struct completion__workspace {
   file *files; /* [n_files] owned */
   int n_files, files_capacity;
   int by_path[BUCKETS], by_stem[BUCKETS], by_folder[BUCKETS];
+  completion__symbols *symbols;
   char **open; /* [n_open] owned paths */
   int n_open;
   completion_workspace_info info;
@@ -124,13 +129,31 @@ static int add_file(completion__workspace *w, int root, const char *path) {
   return i;
 }
 
+static bool is_there(const file *f) { return f->id != 0 || f->symbols; }
+
+/* Nothing of it is shown or guessed from any more. Locked. */
+static void forget(completion__workspace *w, file *f) {
+  engine_pool_remove(w->pool, f->id);
+  completion__symbols_remove(w->symbols, f->symbols);
+  f->id = 0;
+  f->symbols = NULL;
+  f->indexed = false;
+}
+
+static void hide(completion__workspace *w, file *f, bool hidden) {
+  engine_pool_hide(w->pool, f->id, hidden);
+  if (f->symbols) f->symbols->hidden = hidden;
+}
+
 /* ---- the thread ------------------------------------------------------------------------ */
 
 typedef struct walker {
   completion__workspace *w;
   int root;
-  const char *path;        /* of the root; borrowed */
+  size_t shown;            /* bytes of a path before what is relative to the root */
+  const char *path;        /* of the root, or of the one file; borrowed */
   const atomic_bool *gone; /* the root was removed */
+  bool symbols;            /* only these are wanted */
 } walker;
 
 static uint64_t hash_of(const char *text, size_t len) {
@@ -148,14 +171,15 @@ static bool is_known(completion__workspace *w, int root, const char *path, uint6
   if (known) {
     w->files[i].root = root;
     w->files[i].round = w->roots[root]->round;
-    engine_pool_hide(w->pool, w->files[i].id, find_open(w, path) >= 0);
+    hide(w, &w->files[i], find_open(w, path) >= 0);
   }
   pthread_mutex_unlock(&w->lock);
   return known;
 }
 
-static int take_file(completion__workspace *w, int root, const char *path, const char *text,
-                     size_t len) {
+static int take_file(const walker *at, const char *path, const char *text, size_t len) {
+  completion__workspace *w = at->w;
+  int root = at->root;
   engine_tokens tokens = {0};
   int64_t id = 0;
   uint64_t hash = hash_of(text, len);
@@ -168,17 +192,45 @@ static int take_file(completion__workspace *w, int root, const char *path, const
   bool gone = atomic_load(&w->roots[root]->gone); /* meanwhile */
   int i = gone ? -1 : add_file(w, root, path);
   if (i >= 0) {
-    w->files[i].root = root; /* it may have been read for another one before */
-    engine_pool_remove(w->pool, w->files[i].id); /* an older version */
-    w->files[i].id = id;
-    w->files[i].hash = hash;
-    w->files[i].round = w->roots[root]->round;
-    engine_pool_hide(w->pool, id, find_open(w, path) >= 0);
+    file *f = &w->files[i];
+    f->root = root; /* it may have been read for another one before */
+    forget(w, f);   /* an older version */
+    f->id = id;
+    f->hash = hash;
+    f->round = w->roots[root]->round;
+    hide(w, f, find_open(w, path) >= 0);
   } else {
     engine_pool_remove(w->pool, id);
   }
   pthread_mutex_unlock(&w->lock);
   return i >= 0 ? 0 : gone ? COMPLETION_ECANCELLED : COMPLETION_ENOMEM;
+}
+
+/* The file's definitions, after all files were read for guesses: parsing takes three times as long.
+ * Without memory for them there are fewer signatures. */
+static int index_file(const walker *at, const char *path, const char *text, size_t len) {
+  completion__workspace *w = at->w;
+  completion__symbol_file *symbols = NULL;
+  uint64_t hash = hash_of(text, len);
+  pthread_mutex_lock(&w->lock);
+  int i = find_file(w, path);
+  bool wanted = i >= 0 && w->files[i].hash == hash && !w->files[i].indexed;
+  pthread_mutex_unlock(&w->lock);
+  if (!wanted) return 0;
+  completion__symbol_file_read(w->parser, path, at->shown, text, len, &w->stop, &symbols);
+  pthread_mutex_lock(&w->lock);
+  file *f = &w->files[i];
+  wanted = f->hash == hash && !f->indexed && f->root == at->root &&
+           !atomic_load(&w->roots[at->root]->gone); /* meanwhile */
+  if (wanted) {
+    f->indexed = true;
+    if (symbols && completion__symbols_add(w->symbols, symbols)) f->symbols = symbols;
+    hide(w, f, find_open(w, path) >= 0);
+  } else {
+    free(symbols);
+  }
+  pthread_mutex_unlock(&w->lock);
+  return 0;
 }
 
 static int on_file(void *user, const char *path, const char *text, size_t len) {
@@ -190,7 +242,8 @@ static int on_file(void *user, const char *path, const char *text, size_t len) {
   memcpy(whole, at->path, strlen(at->path));
   whole[strlen(at->path)] = '/';
   memcpy(whole + strlen(at->path) + 1, path, strlen(path) + 1);
-  int status = take_file(at->w, at->root, whole, text, len);
+  int status =
+      at->symbols ? index_file(at, whole, text, len) : take_file(at, whole, text, len);
   free(whole);
   return status;
 }
@@ -236,9 +289,8 @@ static int root_of(const completion__workspace *w, const char *path) {
 static void forget_files(completion__workspace *w, int root, int round) {
   for (int i = 0; i < w->n_files; i++) {
     file *f = &w->files[i];
-    if (f->root != root || f->id == 0 || f->round == round) continue;
-    engine_pool_remove(w->pool, f->id);
-    f->id = 0;
+    if (f->root != root || !is_there(f) || f->round == round) continue;
+    forget(w, f);
     char *copy = round == 0 && root_of(w, f->path) >= 0 ? strdup(f->path) : NULL;
     if (copy) post(w, TASK_READ, -1, copy);
   }
@@ -251,22 +303,41 @@ static void walk_root(completion__workspace *w, int number) {
   r->queued = false;
   r->round++;
   pthread_mutex_unlock(&w->lock);
-  walker at = {.w = w, .root = number, .path = r->path, .gone = &r->gone};
+  walker at = {.w = w,
+               .root = number,
+               .shown = strlen(r->path) + 1,
+               .path = r->path,
+               .gone = &r->gone};
   double start = completion__now_ms();
   int status = completion__walk(r->path, NULL, &w->stop, on_file, &at, &counts);
   pthread_mutex_lock(&w->lock);
   if (atomic_load(&r->gone)) forget_files(w, number, 0);
   if (status == 0) forget_files(w, number, r->round);
+  if (!atomic_load(&r->gone)) post(w, TASK_SYMBOLS, number, NULL);
   r->counts = counts;
   w->info.status = status == COMPLETION_ECANCELLED ? 0 : status;
   w->info.ms += completion__now_ms() - start;
   pthread_mutex_unlock(&w->lock);
 }
 
+static void index_root(completion__workspace *w, int number) {
+  pthread_mutex_lock(&w->lock);
+  struct root *r = w->roots[number];
+  pthread_mutex_unlock(&w->lock);
+  walker at = {.w = w,
+               .root = number,
+               .shown = strlen(r->path) + 1,
+               .path = r->path,
+               .gone = &r->gone,
+               .symbols = true};
+  completion__walk(r->path, NULL, &w->stop, on_file, &at, NULL);
+}
+
 static int on_one_file(void *user, const char *path, const char *text, size_t len) {
   walker *at = user;
   (void)path;
-  return take_file(at->w, at->root, at->path, text, len);
+  int status = take_file(at, at->path, text, len);
+  return status ? status : index_file(at, at->path, text, len);
 }
 
 /* A folder that is gone: editors name it alone, not what was in it. */
@@ -275,9 +346,7 @@ static void forget_below(completion__workspace *w, const char *path) {
   pthread_mutex_lock(&w->lock);
   for (int i = 0; i < w->n_files; i++) {
     file *f = &w->files[i];
-    if (f->id == 0 || strncmp(f->path, path, n) != 0 || f->path[n] != '/') continue;
-    engine_pool_remove(w->pool, f->id);
-    f->id = 0;
+    if (is_there(f) && strncmp(f->path, path, n) == 0 && f->path[n] == '/') forget(w, f);
   }
   pthread_mutex_unlock(&w->lock);
 }
@@ -288,13 +357,13 @@ static void read_again(completion__workspace *w, const char *path) {
   int root = root_of(w, path), i = find_file(w, path);
   const char *folder = root >= 0 ? w->roots[root]->path : NULL;
   pthread_mutex_unlock(&w->lock);
-  walker at = {.w = w, .root = root, .path = path};
+  walker at = {
+      .w = w, .root = root, .shown = folder ? strlen(folder) + 1 : 0, .path = path};
   int rc = folder ? completion__walk_file(folder, path + strlen(folder) + 1, on_one_file, &at) : 0;
   if (rc != 1 && i < 0 && access(path, F_OK) != 0) forget_below(w, path);
   if (rc == 1 || i < 0) return;
   pthread_mutex_lock(&w->lock); /* it is gone, or must not be read any more */
-  engine_pool_remove(w->pool, w->files[i].id);
-  w->files[i].id = 0;
+  forget(w, &w->files[i]);
   pthread_mutex_unlock(&w->lock);
 }
 
@@ -315,6 +384,8 @@ static void *thread_main(void *arg) {
     pthread_mutex_unlock(&w->lock);
     if (t->kind == TASK_WALK)
       walk_root(w, t->root);
+    else if (t->kind == TASK_SYMBOLS)
+      index_root(w, t->root);
     else
       read_again(w, t->path);
     free(t->path);
@@ -339,6 +410,12 @@ completion__workspace *completion__workspace_new(engine *e, engine_pool *pool) {
   pthread_mutex_init(&w->lock, NULL);
   pthread_cond_init(&w->wake, NULL);
   pthread_cond_init(&w->idle, NULL);
+  w->symbols = completion__symbols_new(0);
+  w->parser = completion__parser_new(PATIENCE_MS);
+  if (!w->symbols || !w->parser) {
+    completion__workspace_delete(w);
+    return NULL;
+  }
   return w;
 }
 
@@ -362,6 +439,8 @@ void completion__workspace_delete(completion__workspace *w) {
   }
   for (int i = 0; i < w->n_files; i++) free(w->files[i].path);
   for (int i = 0; i < w->n_open; i++) free(w->open[i]);
+  completion__symbols_delete(w->symbols);
+  completion__parser_delete(w->parser);
   free(w->roots);
   free(w->files);
   free(w->open);
@@ -421,7 +500,7 @@ void completion__workspace_remove(completion__workspace *w, const char *path) {
 void completion__workspace_opened(completion__workspace *w, const char *path) {
   pthread_mutex_lock(&w->lock);
   int i = find_file(w, path);
-  if (i >= 0) engine_pool_hide(w->pool, w->files[i].id, true);
+  if (i >= 0) hide(w, &w->files[i], true);
   char **grown = realloc(w->open, ((size_t)w->n_open + 1) * sizeof *grown);
   if (grown) {
     w->open = grown;
@@ -502,17 +581,19 @@ static bool is_name(char c) {
          c == '-';
 }
 
+#define IMPORTS_MOST 64
+
 typedef struct imports {
   const char *own;
-  int64_t *ids;
-  int n, max;
+  int files[IMPORTS_MOST]; /* [n] their numbers */
+  int n;
 } imports;
 
-static void add_import(imports *all, const file *f) {
-  if (f->id == 0 || strcmp(f->path, all->own) == 0) return;
+static void add_import(const completion__workspace *w, imports *all, int number) {
+  if (strcmp(w->files[number].path, all->own) == 0) return;
   for (int i = 0; i < all->n; i++)
-    if (all->ids[i] == f->id) return;
-  if (all->n < all->max) all->ids[all->n++] = f->id;
+    if (all->files[i] == number) return;
+  if (all->n < IMPORTS_MOST) all->files[all->n++] = number;
 }
 
 /* Files called so, then files of a folder called so; where there are many, none. */
@@ -523,7 +604,7 @@ static void add_named(const completion__workspace *w, completion__slice name, im
     for (int i = pass ? w->by_folder[b] : w->by_stem[b]; i >= 0;
          i = pass ? w->files[i].next_folder : w->files[i].next_stem) {
       const char *path = w->files[i].path;
-      if (w->files[i].id == 0 ||
+      if (!is_there(&w->files[i]) ||
           !completion__slice_equal(pass ? folder_of(path) : stem_of(path), name))
         continue;
       if (n == WORD_FILES) {
@@ -532,16 +613,14 @@ static void add_named(const completion__workspace *w, completion__slice name, im
       }
       found[n++] = i;
     }
-    for (int i = 0; i < n; i++) add_import(all, &w->files[found[i]]);
+    for (int i = 0; i < n; i++) add_import(w, all, found[i]);
   }
 }
 
-int completion__workspace_imports(completion__workspace *w, completion__slice text,
-                                  const char *own, int64_t *ids, int max) {
-  imports all = {.own = own, .ids = ids, .max = max};
+/* Locked. */
+static void find_imports(const completion__workspace *w, completion__slice text, imports *all) {
   completion__slice head = completion__slice_cut(text, 0, IMPORT_BYTES);
-  pthread_mutex_lock(&w->lock);
-  for (size_t at = 0; at < head.len && all.n < max;) {
+  for (size_t at = 0; at < head.len && all->n < IMPORTS_MOST;) {
     size_t end = completion__line_end(head, at);
     completion__slice line = completion__slice_trim(completion__slice_cut(head, at, end));
     at = end + 1;
@@ -549,10 +628,66 @@ int completion__workspace_imports(completion__workspace *w, completion__slice te
     for (size_t i = 0; i < line.len;) {
       size_t from = i;
       while (i < line.len && is_name(line.s[i])) i++;
-      if (i - from >= 2) add_named(w, completion__slice_cut(line, from, i), &all);
+      if (i - from >= 2) add_named(w, completion__slice_cut(line, from, i), all);
       if (i == from) i++;
     }
   }
+}
+
+int completion__workspace_imports(completion__workspace *w, completion__slice text,
+                                  const char *own, int64_t *ids, int max) {
+  imports all = {.own = own};
+  int n = 0;
+  pthread_mutex_lock(&w->lock);
+  find_imports(w, text, &all);
+  for (int i = 0; i < all.n && n < max; i++)
+    if (w->files[all.files[i]].id) ids[n++] = w->files[all.files[i]].id;
   pthread_mutex_unlock(&w->lock);
-  return all.n;
+  return n;
+}
+
+/* ---- symbols --------------------------------------------------------------------------- */
+
+typedef struct asking {
+  const completion__symbols_query *query;
+  completion__symbol_file *imported[IMPORTS_MOST];
+  int n_imported;
+  size_t folder; /* bytes of the own path up to its name */
+  int name;      /* which is asked about */
+} asking;
+
+static void on_symbol(void *user, const completion__symbol *s, int files) {
+  asking *a = user;
+  const completion__symbols_query *q = a->query;
+  if (strcmp(s->file->path, q->own) == 0) return;
+  completion__nearness near = COMPLETION__FAR;
+  if (strncmp(s->file->path, q->own, a->folder) == 0 && !strchr(s->file->path + a->folder, '/'))
+    near = COMPLETION__SAME_FOLDER;
+  for (int i = 0; i < a->n_imported; i++)
+    if (a->imported[i] == s->file) near = COMPLETION__IMPORTED;
+  q->on_symbol(q->user, a->name, s, near, files);
+}
+
+void completion__workspace_symbols(completion__workspace *w, const completion__symbols_query *q) {
+  asking a = {.query = q};
+  imports all = {.own = q->own};
+  const char *name = strrchr(q->own, '/');
+  a.folder = name ? (size_t)(name + 1 - q->own) : 0;
+  pthread_mutex_lock(&w->lock);
+  find_imports(w, q->text, &all);
+  for (int i = 0; i < all.n; i++)
+    if (w->files[all.files[i]].symbols) a.imported[a.n_imported++] = w->files[all.files[i]].symbols;
+  for (a.name = 0; a.name < q->n_names; a.name++)
+    completion__symbols_find(w->symbols, q->names[a.name], a.imported, a.n_imported, on_symbol, &a);
+  pthread_mutex_unlock(&w->lock);
+}
+
+bool completion__workspace_has_symbol(completion__workspace *w, const char *path,
+                                      completion__slice text) {
+  pthread_mutex_lock(&w->lock);
+  int i = find_file(w, path);
+  const completion__symbol_file *f = i >= 0 ? w->files[i].symbols : NULL;
+  bool has = f && !f->hidden && completion__symbol_file_has(f, text);
+  pthread_mutex_unlock(&w->lock);
+  return has;
 }

@@ -1,12 +1,12 @@
-/* workspace.h - the workspace's files in the n-gram pool: walked, read and tokenized by one
- * background thread, which begins with the first folder.
+/* workspace.h - the workspace's files in the n-gram pool and in the definition index: walked, read,
+ * tokenized and parsed by one background thread, which begins with the first folder.
  *
  * All functions may be called from any thread. */
 #ifndef FIMD_COMPLETION_WORKSPACE_H
 #define FIMD_COMPLETION_WORKSPACE_H
 
 #include "completion/completion.h"
-#include "completion/text.h"
+#include "completion/symbols.h"
 
 typedef struct completion__workspace completion__workspace;
 
@@ -19,7 +19,7 @@ void completion__workspace_delete(completion__workspace *w);
 int completion__workspace_add(completion__workspace *w, const char *root);
 /* Walks the folder again: files that are as they were cost a look, those that are gone leave. */
 int completion__workspace_again(completion__workspace *w, const char *root);
-/* Its files leave the pool. */
+/* Its files leave the pool and the index. */
 void completion__workspace_remove(completion__workspace *w, const char *root);
 
 /* The file is open in an editor, whose text counts; or it is not any more, and what is on the disk
@@ -31,6 +31,29 @@ void completion__workspace_closed(completion__workspace *w, const char *path);
  * text's own path, which is left out. */
 int completion__workspace_imports(completion__workspace *w, completion__slice text,
                                   const char *own, int64_t *ids, int max);
+
+/* How near a file is to the document that names something of it. */
+typedef enum completion__nearness {
+  COMPLETION__FAR,
+  COMPLETION__SAME_FOLDER,
+  COMPLETION__IMPORTED,
+} completion__nearness;
+
+/* What defines names[n_names] in files that are not open. on_symbol is called under the lock, in no
+ * stable order; the symbol is borrowed for the call. */
+typedef struct completion__symbols_query {
+  completion__slice text; /* of the document, for its imports */
+  const char *own;        /* its path; nothing of it is found */
+  const completion__slice *names;
+  int n_names;
+  void (*on_symbol)(void *user, int name, const completion__symbol *s, completion__nearness near,
+                    int files);
+  void *user;
+} completion__symbols_query;
+void completion__workspace_symbols(completion__workspace *w, const completion__symbols_query *q);
+/* Has the file, which is not open, this signature still? */
+bool completion__workspace_has_symbol(completion__workspace *w, const char *path,
+                                      completion__slice text);
 
 /* A file was written, made or removed: read again, in the background. */
 void completion__workspace_changed(completion__workspace *w, const char *path);

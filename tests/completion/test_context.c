@@ -10,6 +10,8 @@ typedef struct fixture {
   completion__parser *parser;
   completion__view views[8];
   int n_views;
+  completion__workspace *workspace;
+  completion__edits edits;
   completion__context context;
 } fixture;
 
@@ -41,12 +43,19 @@ static void collect(fixture *f, const char *const *paths, const char *at, bool w
   offset += strlen(at);
   size_t from = whole ? 0 : completion__line_start(t, offset),
          to = whole ? t.len : completion__line_end(t, offset);
-  assert_int_equal(completion__context_collect(f->parser, f->views, f->n_views, offset, from, to,
-                                               NULL, &f->context),
-                   0);
+  completion__context_request r = {.parser = f->parser,
+                                   .views = f->views,
+                                   .n_views = f->n_views,
+                                   .workspace = f->workspace,
+                                   .edits = &f->edits,
+                                   .offset = offset,
+                                   .from = from,
+                                   .to = to};
+  assert_int_equal(completion__context_collect(&r, &f->context), 0);
 }
 
 static void done(fixture *f) {
+  completion__context_free(&f->context);
   for (int i = 0; i < f->n_views; i++) completion__view_release(&f->views[i]);
   completion__documents_free(&f->documents);
   completion__parser_delete(f->parser);
@@ -56,7 +65,7 @@ static void done(fixture *f) {
 static int rank_of(const fixture *f, const char *words, completion__why *why) {
   for (int i = 0; i < f->context.n; i++) {
     completion__buffer b = {0};
-    assert_int_equal(completion__context_text(f->views, &f->context.pieces[i], &b), 0);
+    assert_int_equal(completion__context_text(&f->context.pieces[i], &b), 0);
     bool has = strstr(b.s, words) != NULL;
     completion__buffer_free(&b);
     if (has && why) *why = f->context.pieces[i].why;
@@ -153,8 +162,8 @@ static void test_same_every_time(void **state) {
   assert_true(a.context.n > 4);
   for (int i = 0; i < a.context.n; i++) {
     completion__buffer x = {0}, y = {0};
-    completion__context_text(a.views, &a.context.pieces[i], &x);
-    completion__context_text(b.views, &b.context.pieces[i], &y);
+    completion__context_text(&a.context.pieces[i], &x);
+    completion__context_text(&b.context.pieces[i], &y);
     assert_string_equal(x.s, y.s);
     if (i) assert_true(a.context.pieces[i - 1].score >= a.context.pieces[i].score);
     completion__buffer_free(&x);
@@ -178,9 +187,12 @@ static void test_broken_code(void **state) {
                                .len = strlen(texts[i])};
       assert_int_equal(completion__documents_set(&f.documents, &d), 0);
       f.n_views = completion__documents_view(&f.documents, f.documents.items[0], f.views, 8);
-      for (size_t at = 0; at <= d.len; at++)
-        assert_int_equal(
-            completion__context_collect(f.parser, f.views, 1, at, at, at, NULL, &f.context), 0);
+      for (size_t at = 0; at <= d.len; at++) {
+        completion__context_request r = {
+            .parser = parser, .views = f.views, .n_views = 1, .offset = at, .from = at, .to = at};
+        assert_int_equal(completion__context_collect(&r, &f.context), 0);
+        completion__context_free(&f.context);
+      }
       f.parser = NULL;
       done(&f);
     }

@@ -314,7 +314,7 @@ static void test_settled(void **state) {
   /* nor after a jump to another place, or in another document */
   assert_int_equal(build_at(&f, "file:///w/a.py", 400, 900, false), 0);
   completion__buffer prefix = prefix_of(&f);
-  assert_int_equal(strncmp(prefix.s, "import os", 9), 0);
+  assert_non_null(strstr(prefix.s, "import os\nimport sys\n\n\ndef function_0("));
   completion__buffer_free(&prefix);
   assert_int_equal(build_at(&f, "file:///w/helper.py", 3, 900, false), 0);
   prefix = prefix_of(&f);
