@@ -22,16 +22,12 @@ static completion__slice cut_foreign(const completion__polish *p, completion__sl
   return t;
 }
 
-static bool language_is(const completion__polish *p, const char *name) {
-  return p->language && strcmp(p->language->name, name) == 0;
-}
-
 /* A closing bracket that closes nothing, neither in the text nor before the cursor: the text
  * ends there. Braces are left to the stop rules: what they close may stand far above. */
 static completion__slice cut_dangling(const completion__polish *p, completion__slice t) {
   completion__scan scan;
   completion__scan_before(&scan, p->language, p->before);
-  if (!completion__scan_in_code(&scan) || language_is(p, "bash")) return t; /* case's patterns */
+  if (!completion__scan_in_code(&scan) || completion__language_is(p->language, "bash")) return t; /* case's patterns */
   completion__scan_event event;
   for (size_t at = 0; at < t.len;) {
     size_t n = completion__scan_step(&scan, t, at, &event);
@@ -232,7 +228,7 @@ static completion__slice cut_comma(const completion__polish *p, completion__slic
                                    completion__slice after) {
   completion__slice below = completion__slice_trim(completion__line_next_full(after));
   completion__slice trimmed = completion__slice_trim(t);
-  if (!language_is(p, "json") || !trimmed.len || trimmed.s[trimmed.len - 1] != ',' || !below.len ||
+  if (!completion__language_is(p->language, "json") || !trimmed.len || trimmed.s[trimmed.len - 1] != ',' || !below.len ||
       !completion__scan_is_closer(below.s[0]))
     return t;
   return completion__slice_cut(t, 0, (size_t)(trimmed.s + trimmed.len - 1 - t.s));

@@ -52,6 +52,7 @@ static inline bool completion__scan_in_code(const completion__scan *s) {
 }
 /* True for a character that opens and closes strings in this language. */
 bool completion__scan_is_quote(const grammars_language *language, char c);
+bool completion__language_is(const grammars_language *l, const char *name);
 /* The same but for blanks and line ends. */
 bool completion__scan_same(completion__slice a, completion__slice b);
 /* Characters that are neither; 0 where no letter or digit is among them. */

@@ -3,70 +3,37 @@
 
 #include <string.h>
 
+#include "completion/lines.h"
+
 #define SAME_LINE_MIN 4   /* bytes a line must have for its repetition to mean something */
 #define SAME_LINE_TIMES 3 /* the repetition that is one too many */
 #define PERIOD_MAX 40     /* bytes of a unit that repeats within a line */
 #define PERIOD_TIMES 4
 #define PERIOD_BYTES 40
 
-/* ---- words and lines ------------------------------------------------------------------- */
+/* ---- words for what lines.h tells ------------------------------------------------------ */
 
-static const char *const continuing[] = {"else",    "elif",    "elsif",  "elseif", "except",
-                                         "finally", "catch",   "rescue", "ensure", "when",
-                                         "case",    "default", "in",     NULL};
-static const char *const closing[] = {"end", "fi", "done", "esac", "until", NULL};
-static const char *const controls[] = {"if", "for", "while",   "else",    "switch",
-                                       "do", "try", "foreach", "finally", NULL};
-static const char *const openings[] = {"then", "do", "else", "begin", "repeat", "in", NULL};
-static const char *const starters[] = {"def",    "class", "module", "begin", "case",     "if",
-                                       "unless", "while", "until",  "for",   "function", NULL};
+static char last_char(completion__slice t) { return completion__line_last(t); }
 
-/* After what these begin, "else" or the like may stand on a line of its own. */
-static const char *const continued[] = {"if",  "else",   "elif", "elsif",  "elseif", "try",
-                                        "do",  "except", "catch", "begin", "rescue", NULL};
-/* Tags that nothing closes. */
-static const char *const lone[] = {"area",  "base", "br",   "col",    "embed", "hr",  "img",
-                                   "input", "link", "meta", "source", "track", "wbr", NULL};
-
-static bool is_one_of(completion__slice word, const char *const *list) {
-  for (; *list; list++)
-    if (strlen(*list) == word.len && memcmp(*list, word.s, word.len) == 0) return true;
-  return false;
+static bool opens_block(const completion__stop *s, completion__slice line) {
+  return completion__line_opens(s->language, line, line);
 }
 
-static completion__slice first_word(completion__slice t) {
-  size_t n = 0;
-  while (n < t.len && completion__is_word(t.s[n])) n++;
-  return completion__slice_cut(t, 0, n);
+static bool goes_on(const completion__stop *s, completion__slice line) {
+  return completion__line_goes_on(s->language, s->above, line);
 }
 
-static completion__slice last_word(completion__slice t) {
-  size_t n = t.len;
-  while (n && completion__is_word(t.s[n - 1])) n--;
-  return completion__slice_cut(t, n, t.len);
+static grammars_blocks blocks(const completion__stop *s) {
+  return completion__line_blocks(s->language);
 }
 
-static char last_char(completion__slice t) { return t.len ? t.s[t.len - 1] : 0; }
-
-static grammars_blocks blocks_of(const grammars_language *l) {
-  return l ? l->blocks : GRAMMARS_BLOCKS_BRACES;
-}
-
-static bool language_is(const grammars_language *l, const char *name) {
-  return l && strcmp(l->name, name) == 0;
-}
-
-/* Statements of these end with ';', so a line without one goes on. */
-static bool needs_semicolon(const grammars_language *l) {
-  return language_is(l, "c") || language_is(l, "cpp") || language_is(l, "java") ||
-         language_is(l, "c-sharp") || language_is(l, "php");
-}
+/* ---- start ----------------------------------------------------------------------------- */
 
 bool completion__stop_tail_is_closers(const grammars_language *language, completion__slice tail) {
   for (size_t i = 0; i < tail.len; i++) {
     char c = tail.s[i];
     if (c == '<' && tail.len - i > 2 && tail.s[i + 1] == '/' &&
-        blocks_of(language) == GRAMMARS_BLOCKS_TAGS) { /* a closing tag */
+        completion__line_blocks(language) == GRAMMARS_BLOCKS_TAGS) { /* a closing tag */
       while (i < tail.len && tail.s[i] != '>') i++;
       continue;
     }
@@ -77,96 +44,6 @@ bool completion__stop_tail_is_closers(const grammars_language *language, complet
   }
   return true;
 }
-
-static bool holds(completion__slice line, const char *what) {
-  return completion__slice_find(line, 0, completion__slice_of(what, strlen(what))) < line.len;
-}
-
-/* What stands behind the '=' of a line that begins with `first`, or nothing. */
-static completion__slice assigned(completion__slice first, completion__slice line) {
-  size_t at = completion__slice_find(line, 0, completion__slice_of("= ", 2));
-  if (at < line.len) return completion__slice_cut(line, at + 2, line.len);
-  return completion__slice_cut(line, 0, last_char(first) == '=' ? line.len : 0);
-}
-
-/* Whether the end of a line begins a block, of which `first` is the beginning; both trimmed, and
- * the same where the line is whole. */
-static bool opens_after(const grammars_language *l, completion__slice first,
-                        completion__slice line) {
-  char c = last_char(line);
-  if (c == '{' || c == '(' || c == '[') return true;
-  switch (blocks_of(l)) {
-    case GRAMMARS_BLOCKS_INDENT:
-      return c == ':';
-    case GRAMMARS_BLOCKS_KEYWORD:
-      if (is_one_of(last_word(line), closing)) return false;
-      if (is_one_of(last_word(line), openings) || is_one_of(first_word(first), starters))
-        return true;
-      if (language_is(l, "ruby"))
-        return (c == '|' && holds(line, "do |")) ||
-               is_one_of(first_word(assigned(first, line)), starters);
-      return language_is(l, "lua") && c == ')' && (holds(line, "function") ||
-                                                   holds(first, "function"));
-    case GRAMMARS_BLOCKS_TAGS:
-      return c == '>' && first.len + line.len > 3 && first.len > 1 && first.s[0] == '<' &&
-             first.s[1] != '/' && first.s[1] != '!' &&
-             !(line.len > 1 && line.s[line.len - 2] == '/') && !holds(first, "</") &&
-             !holds(line, "</") &&
-             !is_one_of(first_word(completion__slice_cut(first, 1, first.len)), lone);
-    case GRAMMARS_BLOCKS_BRACES:
-      break;
-  }
-  return c == ':' && is_one_of(first_word(first), continuing);
-}
-
-/* A line (trimmed) after which a block begins. */
-static bool opens_block(const grammars_language *l, completion__slice line) {
-  return opens_after(l, line, line);
-}
-
-/* A line (trimmed) that closes a block and stands where the block began. */
-static bool closes_block(const grammars_language *l, completion__slice line) {
-  if (line.len && completion__scan_is_closer(line.s[0])) return true;
-  if (blocks_of(l) == GRAMMARS_BLOCKS_KEYWORD) return is_one_of(first_word(line), closing);
-  return blocks_of(l) == GRAMMARS_BLOCKS_TAGS && line.len > 1 && line.s[0] == '<' &&
-         line.s[1] == '/';
-}
-
-/* A line (trimmed) with which an annotation of what follows begins. */
-static bool annotates(const completion__stop *s, completion__slice line) {
-  return line.len > 1 &&
-         (line.s[0] == '@' || (line.s[0] == '#' && line.s[1] == '[') ||
-          (line.s[0] == '[' && language_is(s->language, "c-sharp")));
-}
-
-/* A line (trimmed) at the end of which its statement, brackets apart, is not over. */
-static bool goes_on(const completion__stop *s, completion__slice line) {
-  char c = last_char(line);
-  if (c == ',') { /* in a list, one element */
-    char above = last_char(s->above);
-    return above != ',' && above != '{' && above != '[' && above != '(';
-  }
-  if (strchr("+-*/%&|^=<?.\\", c) && c) return true;
-  if (blocks_of(s->language) != GRAMMARS_BLOCKS_BRACES) return line.s[0] == '@';
-  if (line.s[0] == '@' || (line.s[0] == '#' && line.len > 1 && line.s[1] == '[')) return true;
-  if (c == ')' && is_one_of(first_word(line), controls)) return true;
-  if (is_one_of(line, controls)) return true;
-  return needs_semicolon(s->language) && line.s[0] != '#' && c != ';' && c != '}' && c != ':';
-}
-
-/* Languages in which a statement may go on with the next line and nothing tells on this one. */
-static bool may_chain(const grammars_language *l) {
-  return l && (language_is(l, "ruby") ||
-               (l->blocks == GRAMMARS_BLOCKS_BRACES && !language_is(l, "go") &&
-                !language_is(l, "css") && !language_is(l, "json")));
-}
-
-/* A line (trimmed, not empty) that goes on with the one above it. */
-static bool chains(const grammars_language *l, completion__slice line) {
-  return strchr(".?:&|", line.s[0]) || (line.s[0] == '-' && language_is(l, "php"));
-}
-
-/* ---- start ----------------------------------------------------------------------------- */
 
 void completion__stop_init(completion__stop *s, const grammars_language *language,
                            completion__slice before, completion__slice after, completion_mode mode,
@@ -193,9 +70,9 @@ void completion__stop_init(completion__stop *s, const grammars_language *languag
   completion__slice prefix = completion__slice_trim(s->prefix);
   bool in_code = completion__scan_in_code(&s->start);
   bool open_tail = completion__stop_tail_is_closers(language, s->tail);
-  s->inline_block = in_code && prefix.len && opens_block(language, prefix);
+  s->inline_block = in_code && prefix.len && opens_block(s, prefix);
   s->may_open = mode == COMPLETION_AUTO && in_code && open_tail &&
-                !holds(s->tail, "{") && !holds(s->tail, ":");
+                !completion__line_holds(s->tail, "{") && !completion__line_holds(s->tail, ":");
   if (mode == COMPLETION_SINGLE_LINE || (mode == COMPLETION_AUTO && !open_tail))
     s->extent = COMPLETION__LINE;
   else if (mode == COMPLETION_MULTI_LINE)
@@ -206,7 +83,7 @@ void completion__stop_init(completion__stop *s, const grammars_language *languag
                     : COMPLETION__LINE;
   else
     s->extent =
-        in_code && opens_block(language, s->above) ? COMPLETION__BLOCK : COMPLETION__STATEMENT;
+        in_code && opens_block(s, s->above) ? COMPLETION__BLOCK : COMPLETION__STATEMENT;
 }
 
 /* ---- repetition ------------------------------------------------------------------------ */
@@ -290,19 +167,19 @@ static bool ends_block(const completion__stop *s, const reading *r, completion__
     outside = indent < r->level ||
               (indent == r->level && line.len && completion__scan_is_closer(line.s[0]));
   if (!outside || (r->pending && indent >= r->level && !s->inline_block)) return false;
-  if (r->waits && line.len && chains(s->language, line)) return false;
+  if (r->waits && line.len && completion__line_chains(s->language, line)) return false;
   if (s->going && r->lines == 1 && line.len && line.s[0] == '{') return false;
-  bool word_done = whole || line.len > 10 || first_word(line).len < line.len;
-  if (!whole && line.len < 2 && blocks_of(s->language) == GRAMMARS_BLOCKS_TAGS) word_done = false;
+  bool word_done = whole || line.len > 10 || completion__line_word(line).len < line.len;
+  if (!whole && line.len < 2 && blocks(s) == GRAMMARS_BLOCKS_TAGS) word_done = false;
   if (!word_done) return false; /* it may yet become "else", or "</" */
   if ((r->opened || s->inline_block) && indent == (s->inline_block ? s->base : r->level) &&
-      is_one_of(first_word(line), continuing))
+      completion__line_continues(line))
     return false;
-  if (closes_block(s->language, line)) {
+  if (completion__line_closes(s->language, line)) {
     if (!whole) return false;
     completion__slice below = completion__slice_trim(s->below);
     bool there = below.len && line.len && below.s[0] == line.s[0] &&
-                 closes_block(s->language, below) && completion__indent_columns(s->below) >= indent;
+                 completion__line_closes(s->language, below) && completion__indent_columns(s->below) >= indent;
     bool deeper = s->extent == COMPLETION__STATEMENT && (r->deeper || r->opened);
     bool own = s->inline_block ? !s->going || indent == s->base
                                : s->extent == COMPLETION__BLOCK || deeper;
@@ -316,7 +193,7 @@ static completion__slice statement_word(const completion__stop *s, completion__s
   completion__slice t = completion__slice_trim(s->prefix);
   if (t.len == 0 || (s->extent == COMPLETION__STATEMENT && !s->going)) t = text;
   while (t.len && !completion__is_word(t.s[0])) t = completion__slice_cut(t, 1, t.len);
-  return first_word(t);
+  return completion__line_word(t);
 }
 
 /* After a whole line was read: is the statement or the block over with it? *waits: unless the next
@@ -328,9 +205,9 @@ static bool ends_after(const completion__stop *s, const reading *r, completion__
   if (r->directive && !s->going && s->extent == COMPLETION__STATEMENT)
     return last_char(line) != '\\';
   if (r->scan.depth > 0 || !completion__scan_in_code(&r->scan)) return false;
-  bool opens = opens_block(s->language, line);
+  bool opens = opens_block(s, line);
   bool closed = line.len && completion__scan_is_closer(line.s[0]);
-  if (s->inline_block && blocks_of(s->language) == GRAMMARS_BLOCKS_TAGS && holds(line, "</") &&
+  if (s->inline_block && blocks(s) == GRAMMARS_BLOCKS_TAGS && completion__line_holds(line, "</") &&
       completion__line_start(text, (size_t)(line.s - text.s)) == 0)
     return true; /* <p>text</p> */
   if (s->going) {
@@ -340,14 +217,14 @@ static bool ends_after(const completion__stop *s, const reading *r, completion__
     if (extra > 0 && s->inline_block && !opens) return true;
     if (s->extent != COMPLETION__STATEMENT) return false;
     if (r->pending) return false;
-    if (blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES ? opens : r->opened) return false;
+    if (blocks(s) == GRAMMARS_BLOCKS_BRACES ? opens : r->opened) return false;
   }
   char c = last_char(line);
   if (closed && c == '}' && line.s[0] == '}')
-    *waits = blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES &&
-             is_one_of(statement_word(s, text), continued);
+    *waits = blocks(s) == GRAMMARS_BLOCKS_BRACES &&
+             completion__word_is_continued(statement_word(s, text));
   else
-    *waits = may_chain(s->language) && !strchr(";,{}:", c);
+    *waits = completion__line_may_chain(s->language) && !strchr(";,{}:", c);
   return !*waits;
 }
 
@@ -356,9 +233,9 @@ static bool opens_going(const completion__stop *s, const reading *r, completion_
                         bool first) {
   if (r->opened) return true;
   completion__slice prefix = completion__slice_trim(s->prefix);
-  if (blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES) return false;
-  bool opens = opens_after(s->language, prefix.len ? prefix : line, first ? line : prefix) ||
-               opens_block(s->language, line);
+  if (blocks(s) == GRAMMARS_BLOCKS_BRACES) return false;
+  bool opens = completion__line_opens(s->language, prefix.len ? prefix : line, first ? line : prefix) ||
+               opens_block(s, line);
   return opens && r->scan.depth == 0;
 }
 
@@ -378,8 +255,8 @@ static completion_stop check_line(const completion__stop *s, reading *r, complet
     *keep = with ? end : r->waits ? r->last : start;
     return COMPLETION_STOP_BLOCK;
   }
-  if (start > 0 && r->waits && (whole || first_word(trimmed).len < trimmed.len) &&
-      !is_one_of(first_word(trimmed), continuing) && !chains(s->language, trimmed)) {
+  if (start > 0 && r->waits && (whole || completion__line_word(trimmed).len < trimmed.len) &&
+      !completion__line_continues(trimmed) && !completion__line_chains(s->language, trimmed)) {
     *keep = r->last;
     return COMPLETION_STOP_BLOCK;
   }
@@ -412,17 +289,17 @@ static completion_stop check_line(const completion__stop *s, reading *r, complet
   bool begins = r->lines == 0 || (r->pending && !deep); /* a statement, as far as a comment went before it */
   if (begins) {
     bool open = r->scan.depth > 0 && r->scan.openers[0] != '{';
-    r->annotates = open && annotates(s, trimmed);
+    r->annotates = open && completion__line_annotates(s->language, trimmed);
     r->directive |= trimmed.s[0] == '#' && s->language && s->language->line_comment &&
-                   s->language->line_comment[0] == '/' && !annotates(s, trimmed);
+                   s->language->line_comment[0] == '/' && !completion__line_annotates(s->language, trimmed);
   }
   if (r->lines == 0) r->level = indent;
   if (r->lines && indent > r->level) r->deeper = true;
   if (s->going)
     r->opened = opens_going(s, r, trimmed, start == 0);
   else if (begins && indent <= r->level)
-    r->opened = opens_block(s->language, trimmed) &&
-                (r->scan.depth == 0 || blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES);
+    r->opened = opens_block(s, trimmed) &&
+                (r->scan.depth == 0 || blocks(s) == GRAMMARS_BLOCKS_BRACES);
   r->pending = completion__scan_is_comment(s->language, trimmed) || goes_on(s, trimmed);
   if (r->annotates && !begins && r->scan.depth == 0) {
     r->annotates = false;
@@ -474,12 +351,12 @@ static bool leaves_open(const completion__stop *s, completion__slice text, size_
   if (scan.until[0] || scan.quote == '`') return true;
   if (!completion__scan_in_code(&scan)) return false;
   char c = last_char(line.len ? line : prefix);
-  if (!completion__slice_is_blank(s->tail) && line.len && c != ',' && !opens_block(s->language, line))
+  if (!completion__slice_is_blank(s->tail) && line.len && c != ',' && !opens_block(s, line))
     return false; /* what stands before the cursor is closed there already */
   if (scan.depth > 0) return true;
-  if (opens_after(s->language, prefix, line.len ? line : prefix)) return true;
-  return blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES && c == ')' &&
-         completion__slice_is_blank(s->tail) && is_one_of(first_word(prefix), controls);
+  if (completion__line_opens(s->language, prefix, line.len ? line : prefix)) return true;
+  return blocks(s) == GRAMMARS_BLOCKS_BRACES && c == ')' &&
+         completion__slice_is_blank(s->tail) && completion__line_controls(prefix);
 }
 
 /* A whole line, which opens nothing, that the next one goes on with; *unknown: that has not been
@@ -491,12 +368,12 @@ static bool goes_on_below(const completion__stop *s, completion__slice text, siz
   completion__slice line = completion__slice_cut(text, 0, end);
   completion__scan_feed(&scan, line);
   line = completion__slice_trim(line);
-  bool listed = last_char(line) == ',' && blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES;
-  if (!s->may_open || !(listed || may_chain(s->language)) || !completion__slice_is_blank(s->tail) ||
+  bool listed = last_char(line) == ',' && blocks(s) == GRAMMARS_BLOCKS_BRACES;
+  if (!s->may_open || !(listed || completion__line_may_chain(s->language)) || !completion__slice_is_blank(s->tail) ||
       !completion__scan_in_code(&scan) || line.len == 0 || strchr(";{}:", last_char(line)))
     return false;
   completion__slice below = completion__slice_trim(s->below);
-  if (below.len && (below.s[0] == '{' || chains(s->language, below))) return false;
+  if (below.len && (below.s[0] == '{' || completion__line_chains(s->language, below))) return false;
   size_t next = end + 1;
   while (next < text.len && completion__is_blank(text.s[next])) next++;
   *unknown = next >= text.len && !ended;
@@ -505,7 +382,7 @@ static bool goes_on_below(const completion__stop *s, completion__slice text, siz
   int indent = completion__indent_columns(start);
   if (listed) return indent > s->base;
   if (text.s[next] == '{') return indent >= s->base;
-  return indent > s->base && chains(s->language, completion__slice_cut(text, next, text.len));
+  return indent > s->base && completion__line_chains(s->language, completion__slice_cut(text, next, text.len));
 }
 
 static completion_stop check_single(const completion__stop *s, completion__slice text, bool ended,
