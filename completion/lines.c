@@ -14,8 +14,8 @@ static const char *const starters[] = {"def",    "class", "module", "begin", "ca
                                        "unless", "while", "until",  "for",   "function", NULL};
 
 /* After what these begin, "else" or the like may stand on a line of its own. */
-static const char *const continued[] = {"if",  "else",   "elif", "elsif",  "elseif", "try",
-                                        "do",  "except", "catch", "begin", "rescue", NULL};
+static const char *const continued[] = {"if", "else",   "elif",  "elsif", "elseif", "try",
+                                        "do", "except", "catch", "begin", "rescue", NULL};
 /* Tags that nothing closes. */
 static const char *const lone[] = {"area",  "base", "br",   "col",    "embed", "hr",  "img",
                                    "input", "link", "meta", "source", "track", "wbr", NULL};
@@ -40,8 +40,9 @@ static completion__slice last_word(completion__slice t) {
 
 /* Statements of these end with ';', so a line without one goes on. */
 static bool needs_semicolon(const grammars_language *l) {
-  return completion__language_is(l, "c") || completion__language_is(l, "cpp") || completion__language_is(l, "java") ||
-         completion__language_is(l, "c-sharp") || completion__language_is(l, "php");
+  return completion__language_is(l, "c") || completion__language_is(l, "cpp") ||
+         completion__language_is(l, "java") || completion__language_is(l, "c-sharp") ||
+         completion__language_is(l, "php");
 }
 
 bool completion__line_holds(completion__slice line, const char *what) {
@@ -77,8 +78,11 @@ bool completion__line_opens(const grammars_language *l, completion__slice first,
       if (completion__language_is(l, "ruby"))
         return (c == '|' && completion__line_holds(line, "do |")) ||
                is_one_of(completion__line_word(assigned(first, line)), starters);
+      if (completion__language_is(l, "bash") && c == ')') /* a pattern of case */
+        return !completion__line_holds(line, "(") && !completion__line_holds(first, "(");
       return completion__language_is(l, "lua") && c == ')' &&
-             (completion__line_holds(line, "function") || completion__line_holds(first, "function"));
+             (completion__line_holds(line, "function") ||
+              completion__line_holds(first, "function"));
     case GRAMMARS_BLOCKS_TAGS:
       return opens_tag(first, line);
     case GRAMMARS_BLOCKS_BRACES:
@@ -90,18 +94,20 @@ bool completion__line_opens(const grammars_language *l, completion__slice first,
 
 bool completion__line_closes(const grammars_language *l, completion__slice line) {
   if (line.len && completion__scan_is_closer(line.s[0])) return true;
-  if (completion__line_blocks(l) == GRAMMARS_BLOCKS_KEYWORD) return is_one_of(completion__line_word(line), closing);
+  if (completion__line_blocks(l) == GRAMMARS_BLOCKS_KEYWORD)
+    return is_one_of(completion__line_word(line), closing) ||
+           (line.len > 1 && line.s[0] == ';' && line.s[1] == ';');
   return completion__line_has_tags(l) && line.len > 1 && line.s[0] == '<' && line.s[1] == '/';
 }
 
 bool completion__line_annotates(const grammars_language *l, completion__slice line) {
-  return line.len > 1 &&
-         (line.s[0] == '@' || (line.s[0] == '#' && line.s[1] == '[') ||
-          (line.s[0] == '[' && completion__language_is(l, "c-sharp")));
+  return line.len > 1 && (line.s[0] == '@' || (line.s[0] == '#' && line.s[1] == '[') ||
+                          (line.s[0] == '[' && completion__language_is(l, "c-sharp")));
 }
 
 bool completion__line_goes_on(const grammars_language *l, completion__slice above,
                               completion__slice line) {
+  if (line.len == 0) return false;
   char c = completion__line_last(line);
   if (c == ',') { /* in a list, one element */
     char before = completion__line_last(above);

@@ -12,9 +12,7 @@ static inline grammars_blocks completion__line_blocks(const grammars_language *l
   return l ? l->blocks : GRAMMARS_BLOCKS_BRACES;
 }
 /* The last character, or 0. */
-static inline char completion__line_last(completion__slice t) {
-  return t.len ? t.s[t.len - 1] : 0;
-}
+static inline char completion__line_last(completion__slice t) { return t.len ? t.s[t.len - 1] : 0; }
 /* The word that it begins with, or nothing. */
 completion__slice completion__line_word(completion__slice line);
 bool completion__line_holds(completion__slice line, const char *what);

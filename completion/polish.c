@@ -27,7 +27,8 @@ static completion__slice cut_foreign(const completion__polish *p, completion__sl
 static completion__slice cut_dangling(const completion__polish *p, completion__slice t) {
   completion__scan scan;
   completion__scan_before(&scan, p->language, p->before);
-  if (!completion__scan_in_code(&scan) || completion__language_is(p->language, "bash")) return t; /* case's patterns */
+  if (!completion__scan_in_code(&scan) || completion__language_is(p->language, "bash"))
+    return t; /* case's patterns */
   completion__scan_event event;
   for (size_t at = 0; at < t.len;) {
     size_t n = completion__scan_step(&scan, t, at, &event);
@@ -96,10 +97,9 @@ static size_t repeated(completion__slice t, completion__slice tail) {
   for (size_t n = t.len < tail.len ? t.len : tail.len; n > 0; n--) {
     completion__slice end = completion__slice_cut(t, t.len - n, t.len);
     if (!completion__slice_starts(tail, end)) continue;
-    bool cuts = (n < t.len && completion__is_word(end.s[0]) &&
-                 completion__is_word(t.s[t.len - n - 1])) ||
-                (n < tail.len && completion__is_word(end.s[n - 1]) &&
-                 completion__is_word(tail.s[n]));
+    bool cuts =
+        (n < t.len && completion__is_word(end.s[0]) && completion__is_word(t.s[t.len - n - 1])) ||
+        (n < tail.len && completion__is_word(end.s[n - 1]) && completion__is_word(tail.s[n]));
     if (!cuts && completion__scan_weight(end) >= COMPLETION__REPEAT_WEIGHT) return n;
   }
   return 0;
@@ -196,8 +196,8 @@ static completion__slice cut_below(const completion__polish *p, completion__slic
  * that and long. */
 static completion__slice cut_last(const completion__polish *p, completion__slice t) {
   size_t tail_end = completion__line_end(p->after, 0);
-  completion__slice below = completion__slice_trim(completion__line_next_full(
-                        completion__slice_cut(p->after, tail_end, p->after.len)));
+  completion__slice below = completion__slice_trim(
+      completion__line_next_full(completion__slice_cut(p->after, tail_end, p->after.len)));
   completion__slice prefix = completion__slice_cut(
       p->before, completion__line_start(p->before, p->before.len), p->before.len);
   size_t end = t.len;
@@ -228,8 +228,8 @@ static completion__slice cut_comma(const completion__polish *p, completion__slic
                                    completion__slice after) {
   completion__slice below = completion__slice_trim(completion__line_next_full(after));
   completion__slice trimmed = completion__slice_trim(t);
-  if (!completion__language_is(p->language, "json") || !trimmed.len || trimmed.s[trimmed.len - 1] != ',' || !below.len ||
-      !completion__scan_is_closer(below.s[0]))
+  if (!completion__language_is(p->language, "json") || !trimmed.len ||
+      trimmed.s[trimmed.len - 1] != ',' || !below.len || !completion__scan_is_closer(below.s[0]))
     return t;
   return completion__slice_cut(t, 0, (size_t)(trimmed.s + trimmed.len - 1 - t.s));
 }
@@ -344,7 +344,8 @@ int completion__polish_text(const completion__polish *p, completion__slice text,
   if (!dropped && tail.len) dropped = repeated(t, tail);
   t.len -= dropped;
   bool closers = completion__stop_tail_is_closers(p->language, tail);
-  bool trim = dropped == 0 && (!one_line || tail.len == 0 || closers || completion__is_blank(tail.s[0]));
+  bool trim =
+      dropped == 0 && (!one_line || tail.len == 0 || closers || completion__is_blank(tail.s[0]));
   if (trim)
     while (t.len && strchr(" \t\r\n", t.s[t.len - 1])) t.len--;
   if (!dropped) t = cut_comma(p, t, p->after);

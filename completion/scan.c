@@ -79,7 +79,8 @@ static size_t begin_string(completion__scan *s, char quote, bool raw, size_t n, 
 
 /* <<EOF, <<-EOF, <<~EOF, <<"EOF", PHP's <<<EOF: how many bytes its beginning has, or 0. */
 static size_t here_document(completion__scan *s, completion__slice t, size_t at) {
-  bool php = completion__language_is(s->language, "php"), ruby = completion__language_is(s->language, "ruby");
+  bool php = completion__language_is(s->language, "php"),
+       ruby = completion__language_is(s->language, "ruby");
   if (!php && !ruby && !completion__language_is(s->language, "bash")) return 0;
   size_t n = at + 2;
   if (php != begins(t, at, "<<<")) return begins(t, at, "<<<") ? 3 : 0;
@@ -125,7 +126,8 @@ static size_t marked_string(completion__scan *s, completion__slice t, size_t at)
     if (n >= t.len || t.s[n] != '"') return 0;
     return begin_string(s, '"', true, n + 1 - at, "\"", completion__slice_cut(t, at + 1, n), "");
   }
-  if (c == 'R' && !in_word && completion__language_is(l, "cpp") && begins(t, at, "R\"")) { /* R"x( */
+  if (c == 'R' && !in_word && completion__language_is(l, "cpp") &&
+      begins(t, at, "R\"")) { /* R"x( */
     size_t open = completion__slice_find(completion__slice_cut(t, 0, at + 20), at,
                                          completion__slice_of("(", 1));
     if (open >= t.len || t.s[open] != '(') return 0;
@@ -176,8 +178,8 @@ static bool comment_begins(const completion__scan *s, completion__slice t, size_
   if (!l || !(begins(t, at, l->line_comment) || begins(t, at, l->line_comment2))) return false;
   if (t.s[at] != '#') return true;
   if (completion__language_is(l, "php")) return !begins(t, at, "#["); /* an attribute */
-  return !completion__language_is(l, "bash") || at == 0 || t.s[at - 1] == '\n' || t.s[at - 1] == ';' ||
-         completion__is_blank(t.s[at - 1]);
+  return !completion__language_is(l, "bash") || at == 0 || t.s[at - 1] == '\n' ||
+         t.s[at - 1] == ';' || completion__is_blank(t.s[at - 1]);
 }
 
 /* The ')' of a pattern in bash's case: nothing but the pattern stands before it on the line. */

@@ -26,7 +26,7 @@ typedef struct completion__scan {
   const grammars_language *language; /* may be NULL */
   int depth;                         /* open brackets */
   char openers[COMPLETION__SCAN_DEPTH];
-  char quote;  /* the string's opening character, or 0 */
+  char quote; /* the string's opening character, or 0 */
   /* What ends the string, or "" where the quote does: three quotes, the end of a raw string, the
    * word of a here-document. */
   char until[COMPLETION__SCAN_UNTIL];
