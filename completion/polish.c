@@ -79,10 +79,12 @@ static size_t overlap(const completion__polish *p, completion__slice t, completi
         closers &= is_closing(p, tail.s[i]) || completion__is_blank(tail.s[i]);
       if (!closers) continue;
     } else if (completion__is_word(tail.s[0]) && t.len > n &&
-               completion__is_word(t.s[t.len - n - 1])) {
+               completion__is_word(t.s[t.len - n - 1]) &&
+               completion__scan_weight(tail) < COMPLETION__REPEAT_WEIGHT) {
       continue; /* the end of another word */
     }
-    if (closes_before(p, completion__slice_cut(t, 0, t.len - n))) continue;
+    bool closers_only = completion__scan_weight(completion__slice_cut(tail, 0, n)) == 0;
+    if (closers_only && closes_before(p, completion__slice_cut(t, 0, t.len - n))) continue;
     completion__scan rest = state_after(p, completion__slice_cut(t, 0, t.len - n));
     completion__scan full = state_after(p, t);
     if (rest.depth > full.depth && full.depth == 0) continue; /* it closes what the text opened */
@@ -91,16 +93,17 @@ static size_t overlap(const completion__polish *p, completion__slice t, completi
   return 0;
 }
 
-/* Bytes at the end of the text, from the beginning of a word on, with which the tail begins, as far
- * as one of its words ends. */
+/* Bytes at the end of the text with which the tail begins, as far as one of its words ends; from
+ * within a word of the text only if they are many. */
 static size_t repeated(completion__slice t, completion__slice tail) {
   for (size_t n = t.len < tail.len ? t.len : tail.len; n > 0; n--) {
     completion__slice end = completion__slice_cut(t, t.len - n, t.len);
     if (!completion__slice_starts(tail, end)) continue;
-    bool cuts =
-        (n < t.len && completion__is_word(end.s[0]) && completion__is_word(t.s[t.len - n - 1])) ||
-        (n < tail.len && completion__is_word(end.s[n - 1]) && completion__is_word(tail.s[n]));
-    if (!cuts && completion__scan_weight(end) >= COMPLETION__REPEAT_WEIGHT) return n;
+    bool in_word =
+        n < t.len && completion__is_word(end.s[0]) && completion__is_word(t.s[t.len - n - 1]);
+    if (n < tail.len && completion__is_word(end.s[n - 1]) && completion__is_word(tail.s[n]))
+      continue;
+    if (completion__scan_weight(end) >= COMPLETION__REPEAT_WEIGHT * (in_word ? 2 : 1)) return n;
   }
   return 0;
 }
