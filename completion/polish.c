@@ -22,16 +22,13 @@ static completion__slice cut_foreign(const completion__polish *p, completion__sl
   return t;
 }
 
-static bool language_is(const completion__polish *p, const char *name) {
-  return p->language && strcmp(p->language->name, name) == 0;
-}
-
 /* A closing bracket that closes nothing, neither in the text nor before the cursor: the text
  * ends there. Braces are left to the stop rules: what they close may stand far above. */
 static completion__slice cut_dangling(const completion__polish *p, completion__slice t) {
   completion__scan scan;
   completion__scan_before(&scan, p->language, p->before);
-  if (!completion__scan_in_code(&scan) || language_is(p, "bash")) return t; /* case's patterns */
+  if (!completion__scan_in_code(&scan) || completion__language_is(p->language, "bash"))
+    return t; /* case's patterns */
   completion__scan_event event;
   for (size_t at = 0; at < t.len;) {
     size_t n = completion__scan_step(&scan, t, at, &event);
@@ -82,10 +79,12 @@ static size_t overlap(const completion__polish *p, completion__slice t, completi
         closers &= is_closing(p, tail.s[i]) || completion__is_blank(tail.s[i]);
       if (!closers) continue;
     } else if (completion__is_word(tail.s[0]) && t.len > n &&
-               completion__is_word(t.s[t.len - n - 1])) {
+               completion__is_word(t.s[t.len - n - 1]) &&
+               completion__scan_weight(tail) < COMPLETION__REPEAT_WEIGHT) {
       continue; /* the end of another word */
     }
-    if (closes_before(p, completion__slice_cut(t, 0, t.len - n))) continue;
+    bool closers_only = completion__scan_weight(completion__slice_cut(tail, 0, n)) == 0;
+    if (closers_only && closes_before(p, completion__slice_cut(t, 0, t.len - n))) continue;
     completion__scan rest = state_after(p, completion__slice_cut(t, 0, t.len - n));
     completion__scan full = state_after(p, t);
     if (rest.depth > full.depth && full.depth == 0) continue; /* it closes what the text opened */
@@ -94,17 +93,17 @@ static size_t overlap(const completion__polish *p, completion__slice t, completi
   return 0;
 }
 
-/* Bytes at the end of the text, from the beginning of a word on, with which the tail begins, as far
- * as one of its words ends. */
+/* Bytes at the end of the text with which the tail begins, as far as one of its words ends; from
+ * within a word of the text only if they are many. */
 static size_t repeated(completion__slice t, completion__slice tail) {
   for (size_t n = t.len < tail.len ? t.len : tail.len; n > 0; n--) {
     completion__slice end = completion__slice_cut(t, t.len - n, t.len);
     if (!completion__slice_starts(tail, end)) continue;
-    bool cuts = (n < t.len && completion__is_word(end.s[0]) &&
-                 completion__is_word(t.s[t.len - n - 1])) ||
-                (n < tail.len && completion__is_word(end.s[n - 1]) &&
-                 completion__is_word(tail.s[n]));
-    if (!cuts && completion__scan_weight(end) >= COMPLETION__REPEAT_WEIGHT) return n;
+    bool in_word =
+        n < t.len && completion__is_word(end.s[0]) && completion__is_word(t.s[t.len - n - 1]);
+    if (n < tail.len && completion__is_word(end.s[n - 1]) && completion__is_word(tail.s[n]))
+      continue;
+    if (completion__scan_weight(end) >= COMPLETION__REPEAT_WEIGHT * (in_word ? 2 : 1)) return n;
   }
   return 0;
 }
@@ -200,8 +199,8 @@ static completion__slice cut_below(const completion__polish *p, completion__slic
  * that and long. */
 static completion__slice cut_last(const completion__polish *p, completion__slice t) {
   size_t tail_end = completion__line_end(p->after, 0);
-  completion__slice below = completion__slice_trim(completion__line_next_full(
-                        completion__slice_cut(p->after, tail_end, p->after.len)));
+  completion__slice below = completion__slice_trim(
+      completion__line_next_full(completion__slice_cut(p->after, tail_end, p->after.len)));
   completion__slice prefix = completion__slice_cut(
       p->before, completion__line_start(p->before, p->before.len), p->before.len);
   size_t end = t.len;
@@ -232,8 +231,8 @@ static completion__slice cut_comma(const completion__polish *p, completion__slic
                                    completion__slice after) {
   completion__slice below = completion__slice_trim(completion__line_next_full(after));
   completion__slice trimmed = completion__slice_trim(t);
-  if (!language_is(p, "json") || !trimmed.len || trimmed.s[trimmed.len - 1] != ',' || !below.len ||
-      !completion__scan_is_closer(below.s[0]))
+  if (!completion__language_is(p->language, "json") || !trimmed.len ||
+      trimmed.s[trimmed.len - 1] != ',' || !below.len || !completion__scan_is_closer(below.s[0]))
     return t;
   return completion__slice_cut(t, 0, (size_t)(trimmed.s + trimmed.len - 1 - t.s));
 }
@@ -348,7 +347,8 @@ int completion__polish_text(const completion__polish *p, completion__slice text,
   if (!dropped && tail.len) dropped = repeated(t, tail);
   t.len -= dropped;
   bool closers = completion__stop_tail_is_closers(p->language, tail);
-  bool trim = dropped == 0 && (!one_line || tail.len == 0 || closers || completion__is_blank(tail.s[0]));
+  bool trim =
+      dropped == 0 && (!one_line || tail.len == 0 || closers || completion__is_blank(tail.s[0]));
   if (trim)
     while (t.len && strchr(" \t\r\n", t.s[t.len - 1])) t.len--;
   if (!dropped) t = cut_comma(p, t, p->after);

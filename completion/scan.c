@@ -54,7 +54,7 @@ int completion__scan_weight(completion__slice t) {
 
 /* ---- strings of several lines ---------------------------------------------------------- */
 
-static bool language_is(const grammars_language *l, const char *name) {
+bool completion__language_is(const grammars_language *l, const char *name) {
   return l && strcmp(l->name, name) == 0;
 }
 
@@ -79,8 +79,9 @@ static size_t begin_string(completion__scan *s, char quote, bool raw, size_t n, 
 
 /* <<EOF, <<-EOF, <<~EOF, <<"EOF", PHP's <<<EOF: how many bytes its beginning has, or 0. */
 static size_t here_document(completion__scan *s, completion__slice t, size_t at) {
-  bool php = language_is(s->language, "php"), ruby = language_is(s->language, "ruby");
-  if (!php && !ruby && !language_is(s->language, "bash")) return 0;
+  bool php = completion__language_is(s->language, "php"),
+       ruby = completion__language_is(s->language, "ruby");
+  if (!php && !ruby && !completion__language_is(s->language, "bash")) return 0;
   size_t n = at + 2;
   if (php != begins(t, at, "<<<")) return begins(t, at, "<<<") ? 3 : 0;
   if (php) n++;
@@ -109,23 +110,24 @@ static size_t marked_string(completion__scan *s, completion__slice t, size_t at)
   completion__slice none = completion__slice_of(NULL, 0);
   if (completion__scan_is_quote(l, c)) {
     char mark[4] = {c, c, c, 0};
-    bool triple = l && (l->blocks == GRAMMARS_BLOCKS_INDENT || language_is(l, "java") ||
-                        language_is(l, "c-sharp"));
+    bool triple = l && (l->blocks == GRAMMARS_BLOCKS_INDENT || completion__language_is(l, "java") ||
+                        completion__language_is(l, "c-sharp"));
     return triple && begins(t, at, mark) ? begin_string(s, c, false, 3, mark, none, "") : 0;
   }
   if (c == '<') return begins(t, at, "<<") ? here_document(s, t, at) : 0;
   size_t n = at + 1;
-  if (c == '[' && language_is(l, "lua")) { /* [[, [=[ */
+  if (c == '[' && completion__language_is(l, "lua")) { /* [[, [=[ */
     while (n < t.len && t.s[n] == '=') n++;
     if (n >= t.len || t.s[n] != '[') return 0;
     return begin_string(s, c, true, n + 1 - at, "]", completion__slice_cut(t, at + 1, n), "]");
   }
-  if (c == 'r' && !in_word && language_is(l, "rust")) { /* r#" */
+  if (c == 'r' && !in_word && completion__language_is(l, "rust")) { /* r#" */
     while (n < t.len && t.s[n] == '#') n++;
     if (n >= t.len || t.s[n] != '"') return 0;
     return begin_string(s, '"', true, n + 1 - at, "\"", completion__slice_cut(t, at + 1, n), "");
   }
-  if (c == 'R' && !in_word && language_is(l, "cpp") && begins(t, at, "R\"")) { /* R"x( */
+  if (c == 'R' && !in_word && completion__language_is(l, "cpp") &&
+      begins(t, at, "R\"")) { /* R"x( */
     size_t open = completion__slice_find(completion__slice_cut(t, 0, at + 20), at,
                                          completion__slice_of("(", 1));
     if (open >= t.len || t.s[open] != '(') return 0;
@@ -175,14 +177,14 @@ static bool comment_begins(const completion__scan *s, completion__slice t, size_
   const grammars_language *l = s->language;
   if (!l || !(begins(t, at, l->line_comment) || begins(t, at, l->line_comment2))) return false;
   if (t.s[at] != '#') return true;
-  if (language_is(l, "php")) return !begins(t, at, "#["); /* an attribute */
-  return !language_is(l, "bash") || at == 0 || t.s[at - 1] == '\n' || t.s[at - 1] == ';' ||
-         completion__is_blank(t.s[at - 1]);
+  if (completion__language_is(l, "php")) return !begins(t, at, "#["); /* an attribute */
+  return !completion__language_is(l, "bash") || at == 0 || t.s[at - 1] == '\n' ||
+         t.s[at - 1] == ';' || completion__is_blank(t.s[at - 1]);
 }
 
 /* The ')' of a pattern in bash's case: nothing but the pattern stands before it on the line. */
 static bool case_pattern(const completion__scan *s, completion__slice t, size_t at) {
-  if (!language_is(s->language, "bash") || t.s[at] != ')' ||
+  if (!completion__language_is(s->language, "bash") || t.s[at] != ')' ||
       (s->depth > 0 && s->depth <= COMPLETION__SCAN_DEPTH && s->openers[s->depth - 1] == '('))
     return false;
   size_t from = completion__line_start(t, at);

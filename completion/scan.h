@@ -26,7 +26,7 @@ typedef struct completion__scan {
   const grammars_language *language; /* may be NULL */
   int depth;                         /* open brackets */
   char openers[COMPLETION__SCAN_DEPTH];
-  char quote;  /* the string's opening character, or 0 */
+  char quote; /* the string's opening character, or 0 */
   /* What ends the string, or "" where the quote does: three quotes, the end of a raw string, the
    * word of a here-document. */
   char until[COMPLETION__SCAN_UNTIL];
@@ -52,6 +52,7 @@ static inline bool completion__scan_in_code(const completion__scan *s) {
 }
 /* True for a character that opens and closes strings in this language. */
 bool completion__scan_is_quote(const grammars_language *language, char c);
+bool completion__language_is(const grammars_language *l, const char *name);
 /* The same but for blanks and line ends. */
 bool completion__scan_same(completion__slice a, completion__slice b);
 /* Characters that are neither; 0 where no letter or digit is among them. */

@@ -3,170 +3,43 @@
 
 #include <string.h>
 
-#define SAME_LINE_MIN 4   /* bytes a line must have for its repetition to mean something */
-#define SAME_LINE_TIMES 3 /* the repetition that is one too many */
-#define PERIOD_MAX 40     /* bytes of a unit that repeats within a line */
+#include "completion/lines.h"
+
+#define BELOW_MIN 8   /* bytes of a line whose repetition needs no other sign */
+#define PERIOD_MAX 40 /* bytes of a unit that repeats within a line */
 #define PERIOD_TIMES 4
 #define PERIOD_BYTES 40
 
-/* ---- words and lines ------------------------------------------------------------------- */
+/* ---- words for what lines.h tells ------------------------------------------------------ */
 
-static const char *const continuing[] = {"else",    "elif",    "elsif",  "elseif", "except",
-                                         "finally", "catch",   "rescue", "ensure", "when",
-                                         "case",    "default", "in",     NULL};
-static const char *const closing[] = {"end", "fi", "done", "esac", "until", NULL};
-static const char *const controls[] = {"if", "for", "while",   "else",    "switch",
-                                       "do", "try", "foreach", "finally", NULL};
-static const char *const openings[] = {"then", "do", "else", "begin", "repeat", "in", NULL};
-static const char *const starters[] = {"def",    "class", "module", "begin", "case",     "if",
-                                       "unless", "while", "until",  "for",   "function", NULL};
+static char last_char(completion__slice t) { return completion__line_last(t); }
 
-/* After what these begin, "else" or the like may stand on a line of its own. */
-static const char *const continued[] = {"if",  "else",   "elif", "elsif",  "elseif", "try",
-                                        "do",  "except", "catch", "begin", "rescue", NULL};
-/* Tags that nothing closes. */
-static const char *const lone[] = {"area",  "base", "br",   "col",    "embed", "hr",  "img",
-                                   "input", "link", "meta", "source", "track", "wbr", NULL};
-
-static bool is_one_of(completion__slice word, const char *const *list) {
-  for (; *list; list++)
-    if (strlen(*list) == word.len && memcmp(*list, word.s, word.len) == 0) return true;
-  return false;
+static bool opens_block(const completion__stop *s, completion__slice line) {
+  return completion__line_opens(s->language, line, line);
 }
 
-static completion__slice first_word(completion__slice t) {
-  size_t n = 0;
-  while (n < t.len && completion__is_word(t.s[n])) n++;
-  return completion__slice_cut(t, 0, n);
+static grammars_blocks blocks(const completion__stop *s) {
+  return completion__line_blocks(s->language);
 }
 
-static completion__slice last_word(completion__slice t) {
-  size_t n = t.len;
-  while (n && completion__is_word(t.s[n - 1])) n--;
-  return completion__slice_cut(t, n, t.len);
-}
-
-static char last_char(completion__slice t) { return t.len ? t.s[t.len - 1] : 0; }
-
-static grammars_blocks blocks_of(const grammars_language *l) {
-  return l ? l->blocks : GRAMMARS_BLOCKS_BRACES;
-}
-
-static bool language_is(const grammars_language *l, const char *name) {
-  return l && strcmp(l->name, name) == 0;
-}
-
-/* Statements of these end with ';', so a line without one goes on. */
-static bool needs_semicolon(const grammars_language *l) {
-  return language_is(l, "c") || language_is(l, "cpp") || language_is(l, "java") ||
-         language_is(l, "c-sharp") || language_is(l, "php");
-}
+/* ---- start ----------------------------------------------------------------------------- */
 
 bool completion__stop_tail_is_closers(const grammars_language *language, completion__slice tail) {
   for (size_t i = 0; i < tail.len; i++) {
     char c = tail.s[i];
     if (c == '<' && tail.len - i > 2 && tail.s[i + 1] == '/' &&
-        blocks_of(language) == GRAMMARS_BLOCKS_TAGS) { /* a closing tag */
+        completion__line_blocks(language) == GRAMMARS_BLOCKS_TAGS) { /* a closing tag */
       while (i < tail.len && tail.s[i] != '>') i++;
       continue;
     }
     if (completion__is_blank(c) || completion__scan_is_closer(c) || c == ';' || c == ',' ||
-        c == ':' || c == '>' || completion__scan_is_quote(language, c) || c == '\'' || c == '{')
+        c == ':' || c == '>' || c == '?' || completion__scan_is_quote(language, c) || c == '\'' ||
+        c == '{')
       continue;
     return false;
   }
   return true;
 }
-
-static bool holds(completion__slice line, const char *what) {
-  return completion__slice_find(line, 0, completion__slice_of(what, strlen(what))) < line.len;
-}
-
-/* What stands behind the '=' of a line that begins with `first`, or nothing. */
-static completion__slice assigned(completion__slice first, completion__slice line) {
-  size_t at = completion__slice_find(line, 0, completion__slice_of("= ", 2));
-  if (at < line.len) return completion__slice_cut(line, at + 2, line.len);
-  return completion__slice_cut(line, 0, last_char(first) == '=' ? line.len : 0);
-}
-
-/* Whether the end of a line begins a block, of which `first` is the beginning; both trimmed, and
- * the same where the line is whole. */
-static bool opens_after(const grammars_language *l, completion__slice first,
-                        completion__slice line) {
-  char c = last_char(line);
-  if (c == '{' || c == '(' || c == '[') return true;
-  switch (blocks_of(l)) {
-    case GRAMMARS_BLOCKS_INDENT:
-      return c == ':';
-    case GRAMMARS_BLOCKS_KEYWORD:
-      if (is_one_of(last_word(line), closing)) return false;
-      if (is_one_of(last_word(line), openings) || is_one_of(first_word(first), starters))
-        return true;
-      if (language_is(l, "ruby"))
-        return (c == '|' && holds(line, "do |")) ||
-               is_one_of(first_word(assigned(first, line)), starters);
-      return language_is(l, "lua") && c == ')' && (holds(line, "function") ||
-                                                   holds(first, "function"));
-    case GRAMMARS_BLOCKS_TAGS:
-      return c == '>' && first.len + line.len > 3 && first.len > 1 && first.s[0] == '<' &&
-             first.s[1] != '/' && first.s[1] != '!' &&
-             !(line.len > 1 && line.s[line.len - 2] == '/') && !holds(first, "</") &&
-             !holds(line, "</") &&
-             !is_one_of(first_word(completion__slice_cut(first, 1, first.len)), lone);
-    case GRAMMARS_BLOCKS_BRACES:
-      break;
-  }
-  return c == ':' && is_one_of(first_word(first), continuing);
-}
-
-/* A line (trimmed) after which a block begins. */
-static bool opens_block(const grammars_language *l, completion__slice line) {
-  return opens_after(l, line, line);
-}
-
-/* A line (trimmed) that closes a block and stands where the block began. */
-static bool closes_block(const grammars_language *l, completion__slice line) {
-  if (line.len && completion__scan_is_closer(line.s[0])) return true;
-  if (blocks_of(l) == GRAMMARS_BLOCKS_KEYWORD) return is_one_of(first_word(line), closing);
-  return blocks_of(l) == GRAMMARS_BLOCKS_TAGS && line.len > 1 && line.s[0] == '<' &&
-         line.s[1] == '/';
-}
-
-/* A line (trimmed) with which an annotation of what follows begins. */
-static bool annotates(const completion__stop *s, completion__slice line) {
-  return line.len > 1 &&
-         (line.s[0] == '@' || (line.s[0] == '#' && line.s[1] == '[') ||
-          (line.s[0] == '[' && language_is(s->language, "c-sharp")));
-}
-
-/* A line (trimmed) at the end of which its statement, brackets apart, is not over. */
-static bool goes_on(const completion__stop *s, completion__slice line) {
-  char c = last_char(line);
-  if (c == ',') { /* in a list, one element */
-    char above = last_char(s->above);
-    return above != ',' && above != '{' && above != '[' && above != '(';
-  }
-  if (strchr("+-*/%&|^=<?.\\", c) && c) return true;
-  if (blocks_of(s->language) != GRAMMARS_BLOCKS_BRACES) return line.s[0] == '@';
-  if (line.s[0] == '@' || (line.s[0] == '#' && line.len > 1 && line.s[1] == '[')) return true;
-  if (c == ')' && is_one_of(first_word(line), controls)) return true;
-  if (is_one_of(line, controls)) return true;
-  return needs_semicolon(s->language) && line.s[0] != '#' && c != ';' && c != '}' && c != ':';
-}
-
-/* Languages in which a statement may go on with the next line and nothing tells on this one. */
-static bool may_chain(const grammars_language *l) {
-  return l && (language_is(l, "ruby") ||
-               (l->blocks == GRAMMARS_BLOCKS_BRACES && !language_is(l, "go") &&
-                !language_is(l, "css") && !language_is(l, "json")));
-}
-
-/* A line (trimmed, not empty) that goes on with the one above it. */
-static bool chains(const grammars_language *l, completion__slice line) {
-  return strchr(".?:&|", line.s[0]) || (line.s[0] == '-' && language_is(l, "php"));
-}
-
-/* ---- start ----------------------------------------------------------------------------- */
 
 void completion__stop_init(completion__stop *s, const grammars_language *language,
                            completion__slice before, completion__slice after, completion_mode mode,
@@ -183,6 +56,10 @@ void completion__stop_init(completion__stop *s, const grammars_language *languag
       .max_lines = max_lines,
       .strict_line = mode == COMPLETION_SINGLE_LINE,
   };
+  if (s->below.len) {
+    size_t past = (size_t)(s->below.s + s->below.len - after.s);
+    s->below2 = completion__line_next_full(completion__slice_cut(after, past, after.len));
+  }
   s->base = completion__indent_columns(s->prefix);
   completion__scan_before(&s->line, language, completion__slice_cut(before, 0, line));
   s->line.depth = 0;
@@ -193,9 +70,10 @@ void completion__stop_init(completion__stop *s, const grammars_language *languag
   completion__slice prefix = completion__slice_trim(s->prefix);
   bool in_code = completion__scan_in_code(&s->start);
   bool open_tail = completion__stop_tail_is_closers(language, s->tail);
-  s->inline_block = in_code && prefix.len && opens_block(language, prefix);
+  s->inline_block = in_code && prefix.len && opens_block(s, prefix);
   s->may_open = mode == COMPLETION_AUTO && in_code && open_tail &&
-                !holds(s->tail, "{") && !holds(s->tail, ":");
+                !completion__line_holds(s->tail, "{") &&
+                (blocks(s) == GRAMMARS_BLOCKS_INDENT || !completion__line_holds(s->tail, ":"));
   if (mode == COMPLETION_SINGLE_LINE || (mode == COMPLETION_AUTO && !open_tail))
     s->extent = COMPLETION__LINE;
   else if (mode == COMPLETION_MULTI_LINE)
@@ -205,8 +83,7 @@ void completion__stop_init(completion__stop *s, const grammars_language *languag
                     ? COMPLETION__BLOCK
                     : COMPLETION__LINE;
   else
-    s->extent =
-        in_code && opens_block(language, s->above) ? COMPLETION__BLOCK : COMPLETION__STATEMENT;
+    s->extent = in_code && opens_block(s, s->above) ? COMPLETION__BLOCK : COMPLETION__STATEMENT;
 }
 
 const char *completion__stop_strextent(const completion__stop *s) {
@@ -216,9 +93,7 @@ const char *completion__stop_strextent(const completion__stop *s) {
 
 /* ---- repetition ------------------------------------------------------------------------ */
 
-/* Where a unit of 1 to PERIOD_MAX bytes repeats at the end of the line: the length to keep,
- * with the unit once; else t.len. Rulers of one character ("-----") may be long. */
-static size_t periodic_end(completion__slice t) {
+size_t completion__stop_periodic(completion__slice t) {
   for (size_t p = 1; p <= PERIOD_MAX && p * PERIOD_TIMES <= t.len; p++) {
     size_t same = 0;
     while (same + p < t.len && t.s[t.len - 1 - same] == t.s[t.len - 1 - same - p]) same++;
@@ -229,23 +104,12 @@ static size_t periodic_end(completion__slice t) {
   return t.len;
 }
 
-/* How many lines before `end` equal the line. */
-static int times_before(completion__slice text, size_t end, completion__slice line) {
-  int n = 0;
-  for (size_t at = 0; at < end;) {
-    size_t stop = completion__line_end(text, at);
-    n += completion__slice_equal(completion__slice_trim(completion__slice_cut(text, at, stop)),
-                                 line);
-    at = stop + 1;
-  }
-  return n;
-}
-
-static bool repeats_below(const completion__stop *s, completion__slice line, int indent) {
+bool completion__stop_repeats_below(const completion__stop *s, completion__slice line, int indent,
+                                    bool nested) {
   completion__slice trimmed = completion__slice_trim(line),
                     below = completion__slice_trim(s->below);
   if (below.len == 0 || !completion__scan_same(trimmed, below)) return false;
-  return below.len >= 2 * SAME_LINE_MIN || indent == completion__indent_columns(s->below);
+  return (below.len >= BELOW_MIN && !nested) || indent == completion__indent_columns(s->below);
 }
 
 /* The same of a line whose beginning stands before the cursor, and of what was written alone. */
@@ -259,209 +123,7 @@ static bool repeats_joined(const completion__stop *s, completion__slice line) {
   bool same = completion__slice_starts(below, prefix) &&
               completion__scan_same(completion__slice_cut(below, prefix.len, below.len), line) &&
               completion__scan_weight(line) > 0;
-  return same && (below.len >= 2 * SAME_LINE_MIN ||
-                  s->base == completion__indent_columns(s->below));
-}
-
-/* ---- judge ----------------------------------------------------------------------------- */
-
-/* What is known while the lines are read one after another. */
-typedef struct reading {
-  completion__scan scan;
-  int lines;    /* shown, from the first full one */
-  int blanks;   /* in a row, just before */
-  int level;    /* columns of the first full line */
-  bool opened;  /* the first statement opened a block */
-  bool pending; /* the last line was a comment, or its statement is not over */
-  bool deeper;  /* a line stood deeper than the first */
-  bool annotates; /* the statement began with brackets that only annotate what follows */
-  bool directive; /* of C's preprocessor: over with the first line that has no backslash */
-  bool waits;   /* the block is over unless "else" or the like follows */
-  size_t last;  /* end of the last full line */
-} reading;
-
-/* A line that stands where the block is over, or outside it: is it the end? *with: the line
- * itself still belongs to the completion. `whole`: the line is complete. */
-static bool ends_block(const completion__stop *s, const reading *r, completion__slice line,
-                       int indent, bool whole, bool *with) {
-  *with = false;
-  if (r->lines == 0 || r->scan.depth > 0 || !completion__scan_in_code(&r->scan)) return false;
-  bool outside;
-  if (s->inline_block)
-    outside = indent <= s->base;
-  else if (s->extent == COMPLETION__STATEMENT)
-    outside = indent <= r->level;
-  else
-    outside = indent < r->level ||
-              (indent == r->level && line.len && completion__scan_is_closer(line.s[0]));
-  if (!outside || (r->pending && indent >= r->level && !s->inline_block)) return false;
-  if (r->waits && line.len && chains(s->language, line)) return false;
-  if (s->going && r->lines == 1 && line.len && line.s[0] == '{') return false;
-  bool word_done = whole || line.len > 10 || first_word(line).len < line.len;
-  if (!whole && line.len < 2 && blocks_of(s->language) == GRAMMARS_BLOCKS_TAGS) word_done = false;
-  if (!word_done) return false; /* it may yet become "else", or "</" */
-  if ((r->opened || s->inline_block) && indent == (s->inline_block ? s->base : r->level) &&
-      is_one_of(first_word(line), continuing))
-    return false;
-  if (closes_block(s->language, line)) {
-    if (!whole) return false;
-    completion__slice below = completion__slice_trim(s->below);
-    bool there = below.len && line.len && below.s[0] == line.s[0] &&
-                 closes_block(s->language, below) && completion__indent_columns(s->below) >= indent;
-    bool deeper = s->extent == COMPLETION__STATEMENT && (r->deeper || r->opened);
-    bool own = s->inline_block ? !s->going || indent == s->base
-                               : s->extent == COMPLETION__BLOCK || deeper;
-    *with = !r->waits && own && (!there || deeper);
-  }
-  return true;
-}
-
-/* The first word of the statement, be it before the cursor or after it. */
-static completion__slice statement_word(const completion__stop *s, completion__slice text) {
-  completion__slice t = completion__slice_trim(s->prefix);
-  if (t.len == 0 || (s->extent == COMPLETION__STATEMENT && !s->going)) t = text;
-  while (t.len && !completion__is_word(t.s[0])) t = completion__slice_cut(t, 1, t.len);
-  return first_word(t);
-}
-
-/* After a whole line was read: is the statement or the block over with it? *waits: unless the next
- * line goes on with it. `deep`: a bracket was open before the line, `extra` were closed that had
- * not been opened. */
-static bool ends_after(const completion__stop *s, const reading *r, completion__slice text,
-                       completion__slice line, bool deep, int extra, bool *waits) {
-  *waits = false;
-  if (r->directive && !s->going && s->extent == COMPLETION__STATEMENT)
-    return last_char(line) != '\\';
-  if (r->scan.depth > 0 || !completion__scan_in_code(&r->scan)) return false;
-  bool opens = opens_block(s->language, line);
-  bool closed = line.len && completion__scan_is_closer(line.s[0]);
-  if (s->inline_block && blocks_of(s->language) == GRAMMARS_BLOCKS_TAGS && holds(line, "</") &&
-      completion__line_start(text, (size_t)(line.s - text.s)) == 0)
-    return true; /* <p>text</p> */
-  if (s->going) {
-    if (opens || r->opened || !deep) return false;
-    if (!closed && last_char(line) != ',' && goes_on(s, line)) return false;
-  } else {
-    if (extra > 0 && s->inline_block && !opens) return true;
-    if (s->extent != COMPLETION__STATEMENT) return false;
-    if (r->pending) return false;
-    if (blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES ? opens : r->opened) return false;
-  }
-  char c = last_char(line);
-  if (closed && c == '}' && line.s[0] == '}')
-    *waits = blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES &&
-             is_one_of(statement_word(s, text), continued);
-  else
-    *waits = may_chain(s->language) && !strchr(";,{}:", c);
-  return !*waits;
-}
-
-/* Whether, after one more line of what goes on, a block is open that no bracket closes. */
-static bool opens_going(const completion__stop *s, const reading *r, completion__slice line,
-                        bool first) {
-  if (r->opened) return true;
-  completion__slice prefix = completion__slice_trim(s->prefix);
-  if (blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES) return false;
-  bool opens = opens_after(s->language, prefix.len ? prefix : line, first ? line : prefix) ||
-               opens_block(s->language, line);
-  return opens && r->scan.depth == 0;
-}
-
-static completion_stop check_line(const completion__stop *s, reading *r, completion__slice text,
-                                  size_t start, size_t end, bool whole, size_t *keep) {
-  completion__slice line = completion__slice_cut(text, start, end);
-  completion__slice trimmed = completion__slice_trim(line);
-  int indent = completion__indent_columns(line);
-  if (start == 0) {
-    bool blank_before = completion__slice_is_blank(s->prefix);
-    size_t blanks = 0;
-    while (blanks < line.len && completion__is_blank(line.s[blanks])) blanks++;
-    indent = blank_before ? s->base + (int)blanks : s->base;
-  }
-  bool with;
-  if (start > 0 && ends_block(s, r, trimmed, indent, whole, &with)) {
-    *keep = with ? end : r->waits ? r->last : start;
-    return COMPLETION_STOP_BLOCK;
-  }
-  if (start > 0 && r->waits && (whole || first_word(trimmed).len < trimmed.len) &&
-      !is_one_of(first_word(trimmed), continuing) && !chains(s->language, trimmed)) {
-    *keep = r->last;
-    return COMPLETION_STOP_BLOCK;
-  }
-  bool own_line = start > 0 || completion__slice_is_blank(s->prefix);
-  bool closes = r->scan.depth > 0 && completion__scan_weight(trimmed) == 0; /* what it opened */
-  if (whole && own_line && !closes && repeats_below(s, line, indent)) {
-    *keep = start;
-    return COMPLETION_STOP_SUFFIX;
-  }
-  if (whole && trimmed.len >= SAME_LINE_MIN &&
-      times_before(text, start, trimmed) + 1 >= SAME_LINE_TIMES) {
-    *keep = start;
-    return COMPLETION_STOP_REPEAT;
-  }
-  size_t periodic = periodic_end(line);
-  if (periodic < line.len) {
-    *keep = start + periodic;
-    return COMPLETION_STOP_REPEAT;
-  }
-  if (!whole) return COMPLETION_STOP_NONE;
-
-  int extra = 0;
-  bool deep = r->scan.depth > 0 || !completion__scan_in_code(&r->scan);
-  completion__scan_event event;
-  size_t stop = end < text.len ? end + 1 : end;
-  for (size_t at = start; at < stop;) {
-    at += completion__scan_step(&r->scan, completion__slice_cut(text, 0, stop), at, &event);
-    extra += event == COMPLETION__SCAN_EXTRA;
-  }
-  bool begins = r->lines == 0 || (r->pending && !deep); /* a statement, as far as a comment went before it */
-  if (begins) {
-    bool open = r->scan.depth > 0 && r->scan.openers[0] != '{';
-    r->annotates = open && annotates(s, trimmed);
-    r->directive |= trimmed.s[0] == '#' && s->language && s->language->line_comment &&
-                   s->language->line_comment[0] == '/' && !annotates(s, trimmed);
-  }
-  if (r->lines == 0) r->level = indent;
-  if (r->lines && indent > r->level) r->deeper = true;
-  if (s->going)
-    r->opened = opens_going(s, r, trimmed, start == 0);
-  else if (begins && indent <= r->level)
-    r->opened = opens_block(s->language, trimmed) &&
-                (r->scan.depth == 0 || blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES);
-  r->pending = completion__scan_is_comment(s->language, trimmed) || goes_on(s, trimmed);
-  if (r->annotates && !begins && r->scan.depth == 0) {
-    r->annotates = false;
-    r->pending = true;
-  }
-  r->lines++;
-  *keep = end;
-  if (ends_after(s, r, text, trimmed, deep, extra, &r->waits)) return COMPLETION_STOP_BLOCK;
-  return r->lines >= s->max_lines ? COMPLETION_STOP_LIMIT : COMPLETION_STOP_NONE;
-}
-
-static completion_stop check_lines(const completion__stop *s, completion__slice text, bool ended,
-                                   size_t *keep) {
-  reading r = {.scan = s->going ? s->line : s->start};
-  for (size_t start = 0; start < text.len;) {
-    size_t end = completion__line_end(text, start);
-    bool whole = end < text.len || ended;
-    completion__slice line = completion__slice_cut(text, start, end);
-    if (completion__slice_is_blank(line) && completion__scan_in_code(&r.scan)) {
-      bool counts = start > 0 || completion__slice_is_blank(s->prefix);
-      if (whole && counts && (++r.blanks > 1 || r.waits)) {
-        *keep = r.last;
-        return COMPLETION_STOP_BLOCK;
-      }
-    } else {
-      completion_stop stop = check_line(s, &r, text, start, end, whole, keep);
-      if (stop != COMPLETION_STOP_NONE) return stop;
-      r.blanks = 0;
-      r.last = end;
-    }
-    start = end + 1;
-  }
-  *keep = text.len;
-  return COMPLETION_STOP_NONE;
+  return same && below.len >= BELOW_MIN;
 }
 
 /* Whether the line, [start, end) of the text, leaves open what the next ones are to close. */
@@ -471,20 +133,24 @@ static bool leaves_open(const completion__stop *s, completion__slice text, size_
   completion__slice line = completion__slice_trim(completion__slice_cut(text, start, end));
   completion__slice prefix = completion__slice_trim(s->prefix);
   if (start > 0) prefix = line;
-  int base = start > 0 ? completion__indent_columns(completion__slice_cut(text, start, end))
-                       : s->base;
+  int base =
+      start > 0 ? completion__indent_columns(completion__slice_cut(text, start, end)) : s->base;
   if (completion__indent_columns(s->below) > base) return false; /* it stands there already */
   completion__scan scan = start > 0 ? s->start : s->line;
   completion__scan_feed(&scan, completion__slice_cut(text, start, end));
   if (scan.until[0] || scan.quote == '`') return true;
   if (!completion__scan_in_code(&scan)) return false;
+  completion__scan own = s->start;
+  completion__scan_feed(&own, completion__slice_cut(text, start, end));
+  if (own.depth > 0 && line.len) return true;
   char c = last_char(line.len ? line : prefix);
-  if (!completion__slice_is_blank(s->tail) && line.len && c != ',' && !opens_block(s->language, line))
+  if (!completion__slice_is_blank(s->tail) && line.len && c != ',' && !opens_block(s, line))
     return false; /* what stands before the cursor is closed there already */
   if (scan.depth > 0) return true;
-  if (opens_after(s->language, prefix, line.len ? line : prefix)) return true;
-  return blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES && c == ')' &&
-         completion__slice_is_blank(s->tail) && is_one_of(first_word(prefix), controls);
+  if (completion__line_holds(s->tail, ":")) return false; /* what the tail opens is there */
+  if (completion__line_opens(s->language, prefix, line.len ? line : prefix)) return true;
+  return blocks(s) == GRAMMARS_BLOCKS_BRACES && c == ')' && completion__slice_is_blank(s->tail) &&
+         completion__line_controls(prefix);
 }
 
 /* A whole line, which opens nothing, that the next one goes on with; *unknown: that has not been
@@ -496,12 +162,12 @@ static bool goes_on_below(const completion__stop *s, completion__slice text, siz
   completion__slice line = completion__slice_cut(text, 0, end);
   completion__scan_feed(&scan, line);
   line = completion__slice_trim(line);
-  bool listed = last_char(line) == ',' && blocks_of(s->language) == GRAMMARS_BLOCKS_BRACES;
-  if (!s->may_open || !(listed || may_chain(s->language)) || !completion__slice_is_blank(s->tail) ||
+  bool listed = last_char(line) == ',' && blocks(s) == GRAMMARS_BLOCKS_BRACES;
+  if (!s->may_open || !(listed || completion__line_may_chain(s->language)) ||
       !completion__scan_in_code(&scan) || line.len == 0 || strchr(";{}:", last_char(line)))
     return false;
   completion__slice below = completion__slice_trim(s->below);
-  if (below.len && (below.s[0] == '{' || chains(s->language, below))) return false;
+  if (below.len && (below.s[0] == '{' || completion__line_chains(s->language, below))) return false;
   size_t next = end + 1;
   while (next < text.len && completion__is_blank(text.s[next])) next++;
   *unknown = next >= text.len && !ended;
@@ -510,7 +176,8 @@ static bool goes_on_below(const completion__stop *s, completion__slice text, siz
   int indent = completion__indent_columns(start);
   if (listed) return indent > s->base;
   if (text.s[next] == '{') return indent >= s->base;
-  return indent > s->base && chains(s->language, completion__slice_cut(text, next, text.len));
+  return indent > s->base &&
+         completion__line_chains(s->language, completion__slice_cut(text, next, text.len));
 }
 
 static completion_stop check_single(const completion__stop *s, completion__slice text, bool ended,
@@ -523,7 +190,7 @@ static completion_stop check_single(const completion__stop *s, completion__slice
   if (complete && leaves_open(s, text, 0, end)) {
     going.extent = COMPLETION__BLOCK;
     going.inline_block = true;
-    return check_lines(&going, text, ended, keep);
+    return completion__stop_lines(&going, text, ended, keep);
   }
   if (complete && completion__slice_is_blank(s->tail)) { /* offer the next */
     while (end < text.len && completion__slice_is_blank(completion__slice_cut(text, start, end))) {
@@ -533,12 +200,13 @@ static completion_stop check_single(const completion__stop *s, completion__slice
   }
   completion__slice line = completion__slice_cut(text, start, end);
   bool whole = end < text.len || ended;
-  if (whole && (start > 0 ? repeats_below(s, line, completion__indent_columns(line))
-                          : repeats_joined(s, line))) {
+  if (whole &&
+      (start > 0 ? completion__stop_repeats_below(s, line, completion__indent_columns(line), false)
+                 : repeats_joined(s, line))) {
     *keep = 0;
     return COMPLETION_STOP_SUFFIX;
   }
-  size_t periodic = periodic_end(line);
+  size_t periodic = completion__stop_periodic(line);
   if (periodic < line.len) {
     *keep = start + periodic;
     return COMPLETION_STOP_REPEAT;
@@ -550,7 +218,7 @@ static completion_stop check_single(const completion__stop *s, completion__slice
     going.extent = start > 0 ? COMPLETION__STATEMENT : COMPLETION__BLOCK;
     going.inline_block = start == 0;
     going.going = start == 0;
-    return check_lines(&going, text, ended, keep);
+    return completion__stop_lines(&going, text, ended, keep);
   }
   if (unknown) return COMPLETION_STOP_NONE;
   *keep = end;
@@ -561,5 +229,5 @@ completion_stop completion__stop_check(const completion__stop *s, completion__sl
                                        bool ended, size_t *keep) {
   *keep = text.len;
   return s->extent == COMPLETION__LINE ? check_single(s, text, ended, keep)
-                                       : check_lines(s, text, ended, keep);
+                                       : completion__stop_lines(s, text, ended, keep);
 }

@@ -36,6 +36,7 @@ typedef struct completion__stop {
   completion__slice tail;   /* the cursor's line after it */
   completion__slice above;  /* the last full line above the cursor's */
   completion__slice below;  /* the next full line under the cursor's */
+  completion__slice below2; /* and the one under that */
 } completion__stop;
 
 void completion__stop_init(completion__stop *s, const grammars_language *language,
@@ -50,6 +51,16 @@ completion_stop completion__stop_check(const completion__stop *s, completion__sl
 
 /* "line", "statement" or "block"; "" before the init. */
 const char *completion__stop_strextent(const completion__stop *s);
+/* The same where several lines are wanted (stop_lines.c). */
+completion_stop completion__stop_lines(const completion__stop *s, completion__slice text,
+                                       bool ended, size_t *keep);
+/* Where a unit of a few bytes repeats at the end of the line: the length to keep, with the unit
+ * once; else line.len. Rulers of one character ("-----") may be long. */
+size_t completion__stop_periodic(completion__slice line);
+/* Is the line, with so many columns of indentation, the next full one under the cursor? `nested`:
+ * it stands within brackets of the text's own. */
+bool completion__stop_repeats_below(const completion__stop *s, completion__slice line, int indent,
+                                    bool nested);
 
 /* True where the rest of a line is nothing but closing brackets, quotes and punctuation. */
 bool completion__stop_tail_is_closers(const grammars_language *language, completion__slice tail);

@@ -93,7 +93,7 @@ static void stop_at_end(completion__run *r, bool ended) {
   if (v->stop != COMPLETION_STOP_NONE) return;
   r->keep = r->text.len;
   v->stop = ended ? COMPLETION_STOP_MODEL : COMPLETION_STOP_LIMIT;
-  if (ended || r->stop_rules.extent == COMPLETION__LINE) return;
+  if (ended) return;
   size_t line = completion__line_start(completion__buffer_slice(&r->text), r->text.len);
   if (!completion__slice_is_blank(completion__slice_of(r->text.s, line)))
     r->keep = line; /* of several lines, whole ones */
