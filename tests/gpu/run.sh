@@ -7,7 +7,8 @@
 #   ops           every op against doubles; errors
 #   bits          a row's bits in every batch
 #   golden        logits and greedy tokens against transformers, the embedded model
-#   draft         guesses change the steps and not the tokens, the embedded model
+#   draft         guesses change the steps and not the tokens nor their probabilities, the
+#                 embedded model
 #   lookahead     tokens a step and speed-up: own text of the embedded model, which must be the same
 #                 by every method; replayed text at the true shapes (WORKSPACES, see pack.sh)
 #   keys          what a keystroke costs from end to end, through the daemon (WORKSPACES, too)
@@ -53,7 +54,8 @@ unpack() {
 gather() {
   local build=build/gpu programs p
   programs="fimd tests/kernels/test_ops tests/kernels/test_invariance tests/kernels/test_errors
-    tests/engine/test_golden tests/engine/test_draft tests/gpu/test_cuda tests/gpu/bench_cuda"
+    tests/engine/test_golden tests/engine/test_draft tests/engine/test_score tests/gpu/test_cuda
+    tests/gpu/bench_cuda"
   # shellcheck disable=SC2046
   timeout 1500 make BUILD=$build CUDA_ARCHS="${CUDA_ARCHS:-90a}" CUDA_BUILD=build/cuda90 \
     $(for p in $programs; do echo "$build/$p"; done) >"$OUT/build.log" 2>&1 || {
@@ -145,6 +147,7 @@ section_golden() {
 section_draft() {
   note='^\[  (PASSED|FAILED)'
   FIMD_TEST_BACKEND=$BACKEND check draft 120 "$BIN/test_draft"
+  FIMD_TEST_BACKEND=$BACKEND check score 60 "$BIN/test_score"
 }
 
 # SIZE:TYPE... at which text is replayed; holes of each kind in each workspace.
