@@ -49,7 +49,13 @@ static void add_options(arguments *a, const cli_options *o) {
   add_number(a, "--prompt-tokens", c->prompt_tokens, "");
   add_number(a, "--temperature", (double)c->temperature, "");
   add_number(a, "--top-p", (double)c->top_p, "");
+  add_number(a, "--confidence", (double)c->confidence, "");
   if (c->no_context) a->argv[a->n++] = "--no-context";
+  if (c->no_gate) a->argv[a->n++] = "--no-gate";
+  if (c->no_polish) a->argv[a->n++] = "--no-polish";
+  if (c->no_comments) a->argv[a->n++] = "--no-comments";
+  if (c->no_strings) a->argv[a->n++] = "--no-strings";
+  if (c->mid_line) a->argv[a->n++] = "--mid-line";
 }
 
 /* Starts this program's daemon with the two descriptors as its standard input and output. */
@@ -180,6 +186,9 @@ bool cli_client_initialize(cli_client *c, const char *root) {
   cJSON *general = cJSON_AddObjectToObject(capabilities, "general");
   cJSON_AddItemToObject(general, "positionEncodings", cJSON_CreateStringArray(encodings, 1));
   cJSON_AddNumberToObject(params, "processId", getpid());
+  /* Who waits for every answer makes pauses that are no person's. */
+  cJSON *options = cJSON_AddObjectToObject(params, "initializationOptions");
+  cJSON_AddNumberToObject(cJSON_AddObjectToObject(options, "fimd"), "debounce", 0);
   char *uri = root != NULL ? cli_file_uri(root) : NULL;
   if (root != NULL) {
     cJSON *folders = cJSON_AddArrayToObject(params, "workspaceFolders");

@@ -72,6 +72,10 @@ static const char help_text[] =
     "  --max-lines N                 most lines shown (default 8)\n"
     "  --prompt-tokens N             budget for the prompt (default 2048)\n"
     "  --no-context                  leave out what tree-sitter finds elsewhere\n"
+    "  --no-gate, --no-polish        show also what the grammar cannot read; show it as written\n"
+    "  --no-comments, --no-strings   an editor's automatic requests are not answered in there\n"
+    "  --mid-line                    they are answered also before more code in the line\n"
+    "  --confidence P                they show nothing that the model gives less than P (0 to 1)\n"
     "  --draft METHOD                guess ahead: none, lookahead[:W,N,G], prompt, pool, recycle,\n"
     "                                all (default all); it changes the speed, never the tokens\n"
     "                                (for bench lookahead: only this method)\n"
@@ -110,6 +114,12 @@ enum {
   OPT_MAX_LINES,
   OPT_PROMPT_TOKENS,
   OPT_NO_CONTEXT,
+  OPT_NO_GATE,
+  OPT_NO_POLISH,
+  OPT_NO_COMMENTS,
+  OPT_NO_STRINGS,
+  OPT_MID_LINE,
+  OPT_CONFIDENCE,
   OPT_DRAFT,
   OPT_TEMPERATURE,
   OPT_TOP_P,
@@ -151,6 +161,12 @@ static const struct option long_options[] = {
     {"max-lines", required_argument, NULL, OPT_MAX_LINES},
     {"prompt-tokens", required_argument, NULL, OPT_PROMPT_TOKENS},
     {"no-context", no_argument, NULL, OPT_NO_CONTEXT},
+    {"no-gate", no_argument, NULL, OPT_NO_GATE},
+    {"no-polish", no_argument, NULL, OPT_NO_POLISH},
+    {"no-comments", no_argument, NULL, OPT_NO_COMMENTS},
+    {"no-strings", no_argument, NULL, OPT_NO_STRINGS},
+    {"mid-line", no_argument, NULL, OPT_MID_LINE},
+    {"confidence", required_argument, NULL, OPT_CONFIDENCE},
     {"draft", required_argument, NULL, OPT_DRAFT},
     {"temperature", required_argument, NULL, OPT_TEMPERATURE},
     {"top-p", required_argument, NULL, OPT_TOP_P},
@@ -283,6 +299,12 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_MAX_LINES: return parse_int("--max-lines", value, 0, 1000, &c->max_lines);
   case OPT_PROMPT_TOKENS: return parse_int("--prompt-tokens", value, 0, 1 << 20, &c->prompt_tokens);
   case OPT_NO_CONTEXT: c->no_context = true; return true;
+  case OPT_NO_GATE: c->no_gate = true; return true;
+  case OPT_NO_POLISH: c->no_polish = true; return true;
+  case OPT_NO_COMMENTS: c->no_comments = true; return true;
+  case OPT_NO_STRINGS: c->no_strings = true; return true;
+  case OPT_MID_LINE: c->mid_line = true; return true;
+  case OPT_CONFIDENCE: return parse_float("--confidence", value, 1, &c->confidence);
   case OPT_DRAFT: o->draft = value; return parse_draft(value, c);
   case OPT_TEMPERATURE: return parse_float("--temperature", value, 100, &c->temperature);
   case OPT_TOP_P: return parse_float("--top-p", value, 1, &c->top_p);

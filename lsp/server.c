@@ -125,6 +125,7 @@ static void on_wake(uv_async_t *async) {
 static void begin_client(lsp__client *c, int error) {
   if (error != 0) {
     fprintf(stderr, "fimd: cannot serve a client: %s\n", uv_strerror(error));
+    lsp__client_leave(c);
     lsp__client_unref(c);
   } else if (c->server->model != LSP__MODEL_LOADING) {
     lsp__client_model_news(c);
@@ -158,7 +159,10 @@ static int start_stdio(lsp__server *s, char *err, size_t errlen) {
   int error = c == NULL ? UV_ENOMEM
                         : lsp__connection_open(&s->loop, 0, 1, &lsp__client_events, c, &c->connection);
   if (error == 0) return 0;
-  if (c != NULL) lsp__client_unref(c);
+  if (c != NULL) {
+    lsp__client_leave(c);
+    lsp__client_unref(c);
+  }
   snprintf(err, errlen, "cannot use standard input and output: %s", uv_strerror(error));
   return error;
 }
