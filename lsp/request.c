@@ -419,7 +419,7 @@ static void on_result(lsp__request *r, lsp__mail *mail) {
     lsp__statistics_finished(&c->statistics, &mail->stats, mail->stop,
                              mail->why != NULL ? mail->why->said.quiet : COMPLETION_QUIET_NO,
                              mail->len > 0, &ms);
-    if (mail->stats.tokens > 0) lsp__window_add(&c->answers, ms.answer - ms.waited);
+    if (mail->stats.steps > 0) lsp__window_add(&c->answers, ms.answer - ms.waited);
     trace(r, mail, ms.last);
     offer(r, mail);
   }

@@ -57,7 +57,7 @@ void lsp__statistics_finished(lsp__statistics *s, const completion_stats *stats,
   lsp__samples_add(&s->prefilled, stats->prefilled_tokens);
   if (!shown && (unsigned)quiet <= COMPLETION_QUIET_UNSURE) s->quiet[quiet]++;
   if (shown) lsp__samples_add(&s->answer_ms, ms->answer);
-  if (stats->tokens == 0) return; /* known before */
+  if (stats->steps == 0) return; /* known before */
   lsp__samples_add(&s->first_ms, ms->waited + stats->first_token_ms);
   lsp__samples_add(&s->last_ms, ms->last);
 }
