@@ -114,20 +114,23 @@ int cli_client_stop(cli_client *c) {
 
 /* ---- messages -------------------------------------------------------------------------- */
 
+bool cli_client_send(cli_client *c, const char *text, size_t len) {
+  c->sent_ms = cli_now_ms();
+  return fprintf(c->out, "Content-Length: %zu\r\n\r\n", len) > 0 &&
+         fwrite(text, 1, len, c->out) == len && fflush(c->out) == 0;
+}
+
 /* Sends and frees a message. */
 static bool send_message(cli_client *c, cJSON *message) {
   char *text = message == NULL ? NULL : cJSON_PrintUnformatted(message);
   cJSON_Delete(message);
   if (text == NULL) return false;
-  c->sent_ms = cli_now_ms();
-  bool ok = fprintf(c->out, "Content-Length: %zu\r\n\r\n%s", strlen(text), text) > 0 &&
-            fflush(c->out) == 0;
+  bool ok = cli_client_send(c, text, strlen(text));
   cJSON_free(text);
   return ok;
 }
 
-/* The next message, owned by the caller, or NULL at the end of the stream. */
-static cJSON *receive_message(cli_client *c) {
+cJSON *cli_client_receive(cli_client *c) {
   char header[256];
   size_t len = 0;
   while (fgets(header, sizeof header, c->in) != NULL && strcmp(header, "\r\n") != 0)
@@ -161,7 +164,7 @@ cJSON *cli_client_request(cli_client *c, const char *method, cJSON *params) {
   cJSON_AddNumberToObject(m, "id", id);
   if (!send_message(c, m)) return NULL;
   for (;;) {
-    cJSON *answer = receive_message(c);
+    cJSON *answer = cli_client_receive(c);
     if (answer == NULL) return NULL;
     const cJSON *answered = cJSON_GetObjectItemCaseSensitive(answer, "id");
     if (cJSON_IsNumber(answered) && answered->valueint == id &&

@@ -332,6 +332,7 @@ static void on_message(void *user, const char *text, size_t len) {
   const char *why;
   size_t where;
   int status = lsp__json_parse(text, len, &tree, &why, &where);
+  lsp__recording_add(c->server->recording, c->number, true, status == LSP__OK, text, len);
   if (status != LSP__OK) {
     char message[160];
     snprintf(message, sizeof message, "%s at byte %zu", why, where);
@@ -399,6 +400,7 @@ lsp__client *lsp__client_new(lsp__server *s) {
   c->next = s->clients;
   s->clients = c;
   s->client_count++;
+  c->number = ++s->clients_so_far;
   return c;
 }
 

@@ -11,6 +11,7 @@
 #include "lsp/document.h"
 #include "lsp/loader.h"
 #include "lsp/lsp.h"
+#include "lsp/recording.h"
 #include "lsp/rpc.h"
 #include "lsp/settings.h"
 #include "lsp/status.h"
@@ -129,6 +130,7 @@ struct lsp__client {
   lsp__server *server;
   lsp__client *next;
   int owners; /* its connection, its clock, each request, the deletion of its completion */
+  int number;  /* from 1, in their order */
   lsp__connection *connection; /* NULL once gone */
   bool leaving;
   enum { LSP__PHASE_NEW = 0, LSP__PHASE_RUNNING, LSP__PHASE_SHUTDOWN } phase;
@@ -234,7 +236,8 @@ struct lsp__server {
   int parent; /* process id of the client that started us, or 0 */
   lsp__listener listener;
   lsp__client *clients;
-  int client_count;
+  int client_count, clients_so_far;
+  lsp__recording *recording; /* NULL: none */
   lsp__loader *loader;
   lsp__model_state model;
   double progress;

@@ -20,6 +20,7 @@ static const char help_text[] =
     "  fimd lsp                      the same\n"
     "    --socket PATH               a Unix socket (mode 0600) instead\n"
     "    --port N                    TCP on 127.0.0.1 instead (0: any free port, printed)\n"
+    "    --trace-file FILE           record all messages in a new file, texts included\n"
     "\n"
     "Complete from the shell\n"
     "  fimd complete FILE LINE:COL   print the completion at a place (both counted from 1)\n"
@@ -54,6 +55,8 @@ static const char help_text[] =
     "    --holes N, --commits N      how many holes; how many of the newest commits (default 200)\n"
     "    --kind KIND, --seed N       only hunk, tail, middle or node; which holes\n"
     "    --show, --json              every hole, too; the figures as JSON\n"
+    "  fimd trace FILE [--json]      play a recording to a fresh daemon: what was shown when, how\n"
+    "                                long it took, then and now, and how many texts differ\n"
     "  fimd demo                     ghost text in five languages, through the daemon\n"
     "\n"
     "Model and machine (every command)\n"
@@ -87,6 +90,7 @@ static const char help_text[] =
 enum {
   OPT_SOCKET = 256,
   OPT_PORT,
+  OPT_TRACE_FILE,
   OPT_WITH,
   OPT_SINGLE,
   OPT_MULTI,
@@ -132,6 +136,7 @@ enum {
 static const struct option long_options[] = {
     {"socket", required_argument, NULL, OPT_SOCKET},
     {"port", required_argument, NULL, OPT_PORT},
+    {"trace-file", required_argument, NULL, OPT_TRACE_FILE},
     {"stdio", no_argument, NULL, OPT_STDIO},
     {"clientProcessId", required_argument, NULL, OPT_CLIENT_PID},
     {"with", required_argument, NULL, OPT_WITH},
@@ -183,7 +188,7 @@ static const struct command {
 } commands[] = {
     {"complete", cli_complete}, {"tokenize", cli_tokenize}, {"generate", cli_generate},
     {"bench", cli_bench},       {"doctor", cli_doctor},     {"demo", cli_demo},
-    {"replay", cli_replay},
+    {"replay", cli_replay},     {"trace", cli_trace},
 };
 
 /* ---- values ---------------------------------------------------------------------------- */
@@ -266,6 +271,7 @@ static bool set_option(cli_options *o, int option, const char *value) {
   switch (option) {
   case OPT_SOCKET: o->lsp.transport = LSP_SOCKET; o->lsp.path = value; return true;
   case OPT_PORT: o->lsp.transport = LSP_PORT; return parse_int("--port", value, 0, 65535, &o->lsp.port);
+  case OPT_TRACE_FILE: o->lsp.trace_file = value; return true;
   case OPT_STDIO: o->lsp.transport = LSP_STDIO; return true;
   /* Language clients pass the editor's process id; the initialize request carries it too. */
   case OPT_CLIENT_PID: return parse_int("--clientProcessId", value, 0, INT_MAX, &ignored);

@@ -195,14 +195,18 @@ static int start_handles(lsp__server *s, char *err, size_t errlen) {
 }
 
 static int serve(lsp__server *s, char *err, size_t errlen) {
+  const char *trace_file = s->options->trace_file;
   int error = start_handles(s, err, errlen);
   if (error == 0) error = start_transport(s, err, errlen);
+  if (error == 0 && trace_file != NULL) /* nothing has come yet */
+    error = lsp__recording_open(&s->recording, &s->loop, trace_file, err, errlen);
   if (error == 0) {
     error = lsp__loader_start(&s->loader, &s->options->engine, &s->wake);
     if (error != 0) snprintf(err, errlen, "cannot start loading: %s", uv_strerror(error));
   }
   if (error != 0) lsp__server_stop(s, 2);
   uv_run(&s->loop, UV_RUN_DEFAULT);
+  lsp__recording_close(s->recording);
   return s->exit_code;
 }
 
