@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lsp/json.h"
+
 #define MAX_MESSAGE ((size_t)64 << 20)
 
 /* ---- the child ------------------------------------------------------------------------- */
@@ -138,9 +140,11 @@ cJSON *cli_client_receive(cli_client *c) {
   if (len == 0 || len > MAX_MESSAGE) return NULL;
   char *text = malloc(len);
   cJSON *message = NULL;
+  const char *why;
+  size_t where;
   if (text != NULL && fread(text, 1, len, c->in) == len) {
     c->received_ms = cli_now_ms();
-    message = cJSON_ParseWithLength(text, len);
+    if (lsp__json_parse(text, len, &message, &why, &where) != LSP__OK) message = NULL;
   }
   free(text);
   return message;

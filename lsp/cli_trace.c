@@ -272,6 +272,30 @@ static int print_table(const trace_file *f) {
   return 0;
 }
 
+/* Plays it to a daemon from its start to its end. */
+static bool play_all(player *p, const cli_options *o) {
+  p->used = calloc(p->file->n + 1, sizeof *p->used);
+  p->heard = cJSON_CreateObject();
+  if (p->used == NULL || p->heard == NULL) {
+    fprintf(stderr, "fimd: out of memory\n");
+    return false;
+  }
+  if (!cli_client_start(&p->client, o)) {
+    fprintf(stderr, "fimd: the daemon cannot be started: %s\n", strerror(errno));
+    return false;
+  }
+  bool ok = play(p);
+  int code = cli_client_stop(&p->client);
+  if (!ok || code != 0) fprintf(stderr, "fimd: the daemon failed (exit code %d)\n", code);
+  return ok && code == 0;
+}
+
+static bool begins_session(const trace_file *f) {
+  const char *method = "";
+  lsp__json_get_string(f->entries[0].message, "method", &method);
+  return f->entries[0].from_client && strcmp(method, "initialize") == 0;
+}
+
 int cli_trace(const cli_options *o) {
   trace_file file;
   if (o->n_args != 1) {
@@ -280,22 +304,11 @@ int cli_trace(const cli_options *o) {
   }
   player p = {.file = &file};
   bool ok = trace__open(&file, o->args[0]);
-  if (ok) p.used = calloc(file.n + 1, sizeof *p.used);
-  if (ok) p.heard = cJSON_CreateObject();
-  if (ok && (p.used == NULL || p.heard == NULL)) {
-    fprintf(stderr, "fimd: out of memory\n");
+  if (ok && file.n > 0 && !begins_session(&file)) {
+    fprintf(stderr, "fimd: %s: it does not begin with initialize\n", o->args[0]);
     ok = false;
   }
-  if (ok && !cli_client_start(&p.client, o)) {
-    fprintf(stderr, "fimd: the daemon cannot be started: %s\n", strerror(errno));
-    ok = false;
-  }
-  if (ok) {
-    ok = play(&p);
-    int code = cli_client_stop(&p.client);
-    if (!ok || code != 0) fprintf(stderr, "fimd: the daemon failed (exit code %d)\n", code);
-    ok = ok && code == 0;
-  }
+  if (ok && file.n > 0) ok = play_all(&p, o);
   int rc = !ok ? 1 : o->json ? print_json(&file) : print_table(&file);
   cJSON_Delete(p.heard);
   free(p.used);

@@ -10,6 +10,7 @@ import { Typist, ghost } from './helpers/typist.mjs';
 
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'fimd-trace-'));
 process.on('exit', () => fs.rmSync(scratch, { recursive: true, force: true }));
+
 const file = (name) => path.join(scratch, name);
 const lines = (name) => fs.readFileSync(file(name), 'utf8').trimEnd().split('\n').map((l) => JSON.parse(l));
 function trace(...args) {
@@ -126,6 +127,7 @@ function trace(...args) {
     [`${head}{"ms":"1","client":1,"from":"client","message":{}}\n`, 'line 2: '],
     [`${head}{"ms":1,"client":1,"from":"nobody","message":{}}\n`, 'line 2: '],
     [`${head}{"message":{},"ms":1,"client":1,"from":"client"}\n`, 'line 2: '],
+    [`${head}{"ms":1,"client":1,"from":"client","message":{"jsonrpc":"2.0","method":"exit"}}\n`, 'initialize'],
     [whole.replace('"from":"server"', '"from":"server'), 'line \\d+: .*byte'],
   ];
   for (const [i, [text, why]] of bad.entries()) {
