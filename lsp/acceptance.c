@@ -123,7 +123,7 @@ static int keep(lsp__offer *o, const char *text, size_t len) {
   return o->n = n;
 }
 
-/* The cursor is at `to` now, up to where the document has text[0..to - start). False: it has not. */
+/* The cursor is at `to` now; up to there the document has text. False: that is none of ours. */
 static bool move(lsp__offer *o, lsp__acceptance *count, const char *text, size_t to, bool typed) {
   size_t from = o->cursor;
   if (to < o->first || keep(o, text, to - o->start) == 0) return false;

@@ -53,7 +53,8 @@ static bool reply(player *p, const cJSON *question, const char *method) {
     recorded = answer_to(f, &f->entries[i]);
   }
   cJSON *answer = cJSON_CreateObject();
-  const cJSON *result = lsp__json_get(recorded, "result"), *error = lsp__json_get(recorded, "error");
+  const cJSON *result = lsp__json_get(recorded, "result");
+  const cJSON *error = lsp__json_get(recorded, "error");
   cJSON_AddStringToObject(answer, "jsonrpc", "2.0");
   cJSON_AddItemToObject(answer, "id", cJSON_Duplicate(lsp__json_get(question, "id"), true));
   cJSON_AddItemToObject(answer, error != NULL ? "error" : "result",

@@ -112,7 +112,9 @@ static bool read_lines(trace_file *f, const char *path, size_t len) {
 
 /* ---- requests ---------------------------------------------------------------------------- */
 
-static char *as_json(const cJSON *item) { return item != NULL ? cJSON_PrintUnformatted(item) : NULL; }
+static char *as_json(const cJSON *item) {
+  return item != NULL ? cJSON_PrintUnformatted(item) : NULL;
+}
 
 /* The newest that has this id, or this token. */
 static trace_request *find(trace_file *f, const cJSON *id, const cJSON *token, bool now) {
@@ -155,7 +157,8 @@ static const cJSON *items_of(const cJSON *result) {
 
 /* The answer to a request, or more of it. */
 bool trace__take(trace_file *f, const cJSON *message, bool now, double at) {
-  const cJSON *params = lsp__json_get(message, "params"), *result = lsp__json_get(message, "result");
+  const cJSON *params = lsp__json_get(message, "params");
+  const cJSON *result = lsp__json_get(message, "result");
   const char *method = "";
   bool flag = false, answer = !lsp__json_get_string(message, "method", &method);
   bool update = strcmp(method, "fimd/inlineCompletion/didUpdate") == 0;
@@ -197,7 +200,8 @@ static bool find_requests(trace_file *f) {
       trace__take(f, e->message, false, e->ms);
       continue;
     }
-    if (id == NULL || !lsp__json_get_string(e->message, "method", &method) || !is_completion(method))
+    if (id == NULL || !lsp__json_get_string(e->message, "method", &method) ||
+        !is_completion(method))
       continue;
     const cJSON *token = lsp__json_path(e->message, "params", "partialResultToken", NULL);
     trace_request *r = &f->requests[f->n_requests];

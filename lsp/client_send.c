@@ -12,7 +12,8 @@ static void write_string(lsp__buffer *b, const char *key, const char *value) {
 
 void lsp__client_send(lsp__client *c, lsp__buffer *b) {
   if (c->connection != NULL) {
-    if (!b->failed) lsp__recording_add(c->server->recording, c->number, false, true, b->data, b->len);
+    if (!b->failed)
+      lsp__recording_add(c->server->recording, c->number, false, true, b->data, b->len);
     lsp__connection_send(c->connection, b);
   } else {
     lsp__buffer_free(b);

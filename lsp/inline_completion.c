@@ -1,8 +1,8 @@
 /* inline_completion.c - textDocument/inlineCompletion (LSP 3.18): ghost text.
  *
- * Items always have a range, the same for all, as VS Code shows none without it. There is one; where
- * the user asked by hand (triggerKind 1) others may follow it, the best first. When nothing is to be shown
- * the answer is {"items": []}, never null, on which Neovim leaves the old ghost text.
+ * Items always have a range, the same for all, as VS Code shows none without it. There is one;
+ * where the user asked by hand (triggerKind 1) others may follow it, the best first. When nothing
+ * is to be shown the answer is {"items": []}, never null, on which Neovim leaves the old ghost text.
  *
  * Two ways to see text before the end:
  * - partialResultToken, as the protocol has it: partial results add up, so the first whole line

@@ -137,8 +137,8 @@ lsp__request *lsp__request_find(lsp__client *c, lsp__id id) {
 static bool is_about(const lsp__request *r, const char *uri) { return strcmp(r->uri, uri) == 0; }
 
 static bool follows(const lsp__request *r, const lsp__request *carried) {
-  return carried->carried && carried->job != NULL && r->selected == NULL && r->offset == carried->cursor &&
-         is_about(r, carried->uri);
+  return carried->carried && carried->job != NULL && r->selected == NULL &&
+         r->offset == carried->cursor && is_about(r, carried->uri);
 }
 
 /* Lets the job of a request go on though len bytes were put in before text, which is what stands at
@@ -161,7 +161,8 @@ void lsp__requests_edited(lsp__client *c, const lsp__document *d, uint64_t edits
     next = r->next;
     if (!is_about(r, d->uri)) continue;
     size_t cursor = r->carried ? r->cursor : r->offset;
-    if (one && lsp__document_typed_at(d, cursor) && carry(r, d->text.data + cursor, d->inserted, why))
+    if (one && lsp__document_typed_at(d, cursor) &&
+        carry(r, d->text.data + cursor, d->inserted, why))
       continue;
     lsp__request_cancel(r, LSP__SUPERSEDED, why);
   }
@@ -360,11 +361,15 @@ static void trace(lsp__request *r, const lsp__mail *mail, double ms) {
   lsp__client_trace(r->client, message, verbose);
 }
 
+static double ms_between(uint64_t from, uint64_t to) {
+  return to > from ? (double)(to - from) / 1e6 : 0;
+}
+
 static lsp__times times_of(const lsp__request *r) {
   uint64_t now = uv_hrtime(), replied = r->replied != 0 ? r->replied : now;
-  return (lsp__times){.waited = (double)(r->started - r->received) / 1e6,
-                      .answer = (double)(replied - r->received) / 1e6,
-                      .last = (double)(now - r->received) / 1e6};
+  return (lsp__times){.waited = ms_between(r->received, r->started),
+                      .answer = ms_between(r->received, replied),
+                      .last = ms_between(r->received, now)};
 }
 
 /* Keeps what became of it. */
@@ -395,8 +400,8 @@ static void offer(lsp__request *r, const lsp__mail *mail) {
   const char *texts[COMPLETION_CANDIDATES_MAX] = {mail->text};
   size_t lens[COMPLETION_CANDIDATES_MAX] = {mail->len};
   if (d == NULL || !r->answered || r->outcome != LSP__SHOWN) {
-    bool gone = d != NULL && !r->handler->popup && c->offer.uri != NULL && is_about(r, c->offer.uri);
-    if (gone) lsp__offer_clear(&c->offer);
+    bool ghost = !r->handler->popup && c->offer.uri != NULL;
+    if (ghost && is_about(r, c->offer.uri)) lsp__offer_clear(&c->offer);
     return;
   }
   if (!lsp__mail_fits(r, d, mail)) return;
@@ -436,8 +441,7 @@ static void on_last(lsp__request *r, lsp__mail *mail) {
   lsp__statistics_worked(&c->statistics, stats);
   if (r->stopped != 0 && mail->status == COMPLETION_ECANCELLED &&
       (stats->steps > 0 || stats->prefilled_tokens > 0))
-    lsp__statistics_stopped(&c->statistics, stats,
-                            mail->ended > r->stopped ? (double)(mail->ended - r->stopped) / 1e6 : 0);
+    lsp__statistics_stopped(&c->statistics, stats, ms_between(r->stopped, mail->ended));
   if (r->job != NULL && (r->carried || r->grace != 0)) {
     if (mail->status < 0) answer_failure(r, mail);
     stop_job(r);

@@ -138,7 +138,8 @@ static void write_last(lsp__buffer *b, const completion_stats *l, completion_sto
 static void write_quiet(lsp__buffer *b, const uint64_t *quiet) {
   lsp__json_key(b, "quiet");
   lsp__json_begin(b, '{');
-  for (int i = 1; i < LSP__QUIETS; i++) write_int(b, lsp__quiet_name((completion_quiet)i), quiet[i]);
+  for (int i = 1; i < LSP__QUIETS; i++)
+    write_int(b, lsp__quiet_name((completion_quiet)i), quiet[i]);
   lsp__json_end(b, '}');
 }
 

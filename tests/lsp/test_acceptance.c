@@ -188,7 +188,8 @@ static void test_several(void **state) {
 static void test_random(void **state) {
   (void)state;
   uint32_t seed = 11;
-  static const char *const texts[] = {"a", "ab", "()", "abab", "b a", "\n", "", "ab\nab", "((", "aaa"};
+  static const char *const texts[] = {"a",  "ab", "()",     "abab", "b a",
+                                      "\n", "",   "ab\nab", "((",   "aaa"};
   for (int round = 0; round < 3000; round++) {
     scene s = begin("ab(ab)ab");
     for (int i = 0; i < 12; i++) {
