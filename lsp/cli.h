@@ -41,6 +41,7 @@ int cli_bench_keys(const cli_options *o);      /* args[0] is "keys" */
 int cli_doctor(const cli_options *o);
 int cli_demo(const cli_options *o);
 int cli_replay(const cli_options *o);
+int cli_trace(const cli_options *o);
 
 /* Opens the engine or says on standard error why not. NULL on failure. */
 engine *cli_engine_open(const cli_options *o);

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lsp/json.h"
+
 #define MAX_MESSAGE ((size_t)64 << 20)
 
 /* ---- the child ------------------------------------------------------------------------- */
@@ -51,10 +53,14 @@ static void add_options(arguments *a, const cli_options *o) {
   add_number(a, "--prompt-tokens", c->prompt_tokens, "");
   add_number(a, "--temperature", (double)c->temperature, "");
   add_number(a, "--top-p", (double)c->top_p, "");
+  add_number(a, "--confidence", (double)c->confidence, "");
   if (c->no_context) a->argv[a->n++] = "--no-context";
   if (c->no_gate) a->argv[a->n++] = "--no-gate";
   if (o->lsp.replays) a->argv[a->n++] = "--replays";
   if (c->no_polish) a->argv[a->n++] = "--no-polish";
+  if (c->no_comments) a->argv[a->n++] = "--no-comments";
+  if (c->no_strings) a->argv[a->n++] = "--no-strings";
+  if (c->mid_line) a->argv[a->n++] = "--mid-line";
 }
 
 /* Starts this program's daemon with the two descriptors as its standard input and output. */
@@ -113,20 +119,23 @@ int cli_client_stop(cli_client *c) {
 
 /* ---- messages -------------------------------------------------------------------------- */
 
+bool cli_client_send(cli_client *c, const char *text, size_t len) {
+  c->sent_ms = cli_now_ms();
+  return fprintf(c->out, "Content-Length: %zu\r\n\r\n", len) > 0 &&
+         fwrite(text, 1, len, c->out) == len && fflush(c->out) == 0;
+}
+
 /* Sends and frees a message. */
 static bool send_message(cli_client *c, cJSON *message) {
   char *text = message == NULL ? NULL : cJSON_PrintUnformatted(message);
   cJSON_Delete(message);
   if (text == NULL) return false;
-  c->sent_ms = cli_now_ms();
-  bool ok = fprintf(c->out, "Content-Length: %zu\r\n\r\n%s", strlen(text), text) > 0 &&
-            fflush(c->out) == 0;
+  bool ok = cli_client_send(c, text, strlen(text));
   cJSON_free(text);
   return ok;
 }
 
-/* The next message, owned by the caller, or NULL at the end of the stream. */
-static cJSON *receive_message(cli_client *c) {
+cJSON *cli_client_receive(cli_client *c) {
   char header[256];
   size_t len = 0;
   while (fgets(header, sizeof header, c->in) != NULL && strcmp(header, "\r\n") != 0)
@@ -134,9 +143,11 @@ static cJSON *receive_message(cli_client *c) {
   if (len == 0 || len > MAX_MESSAGE) return NULL;
   char *text = malloc(len);
   cJSON *message = NULL;
+  const char *why;
+  size_t where;
   if (text != NULL && fread(text, 1, len, c->in) == len) {
     c->received_ms = cli_now_ms();
-    message = cJSON_ParseWithLength(text, len);
+    if (lsp__json_parse(text, len, &message, &why, &where) != LSP__OK) message = NULL;
   }
   free(text);
   return message;
@@ -160,7 +171,7 @@ cJSON *cli_client_request(cli_client *c, const char *method, cJSON *params) {
   cJSON_AddNumberToObject(m, "id", id);
   if (!send_message(c, m)) return NULL;
   for (;;) {
-    cJSON *answer = receive_message(c);
+    cJSON *answer = cli_client_receive(c);
     if (answer == NULL) return NULL;
     const cJSON *answered = cJSON_GetObjectItemCaseSensitive(answer, "id");
     if (cJSON_IsNumber(answered) && answered->valueint == id &&
@@ -185,6 +196,9 @@ bool cli_client_initialize(cli_client *c, const char *root) {
   cJSON *general = cJSON_AddObjectToObject(capabilities, "general");
   cJSON_AddItemToObject(general, "positionEncodings", cJSON_CreateStringArray(encodings, 1));
   cJSON_AddNumberToObject(params, "processId", getpid());
+  /* Who waits for every answer makes pauses that are no person's. */
+  cJSON *options = cJSON_AddObjectToObject(params, "initializationOptions");
+  cJSON_AddNumberToObject(cJSON_AddObjectToObject(options, "fimd"), "debounce", 0);
   char *uri = root != NULL ? cli_file_uri(root) : NULL;
   if (root != NULL) {
     cJSON *folders = cJSON_AddArrayToObject(params, "workspaceFolders");

@@ -46,6 +46,11 @@ int cli_client_stop(cli_client *c);
 bool cli_client_notify(cli_client *c, const char *method, struct cJSON *params);
 struct cJSON *cli_client_request(cli_client *c, const char *method, struct cJSON *params);
 
+/* For who speaks for itself: a message as it is; and the next one of the daemon, owned by the
+ * caller, NULL at the end of the stream. */
+bool cli_client_send(cli_client *c, const char *text, size_t len);
+struct cJSON *cli_client_receive(cli_client *c);
+
 bool cli_client_open(cli_client *c, const char *uri, const char *language, const char *text);
 bool cli_client_close(cli_client *c, const char *uri);
 /* Types the text at a place. */

@@ -1,5 +1,4 @@
 /* client.c - one client: its lifecycle, and where its messages go. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,72 +16,6 @@ static void write_string(lsp__buffer *b, const char *key, const char *value) {
 static void open_object(lsp__buffer *b, const char *key) {
   lsp__json_key(b, key);
   lsp__json_begin(b, '{');
-}
-
-/* ---- sending --------------------------------------------------------------------------- */
-
-void lsp__client_send(lsp__client *c, lsp__buffer *b) {
-  if (c->connection != NULL)
-    lsp__connection_send(c->connection, b);
-  else
-    lsp__buffer_free(b);
-}
-
-void lsp__client_error(lsp__client *c, lsp__id id, int code, const char *message) {
-  lsp__buffer b = {0};
-  lsp__rpc_error(&b, id, code, message);
-  if (!b.failed) {
-    lsp__client_send(c, &b);
-    return;
-  }
-  /* Not even that much memory: a client that gets no answer must not wait for one. */
-  lsp__buffer_free(&b);
-  if (c->connection != NULL) lsp__connection_end(c->connection, "out of memory");
-}
-
-static void send_message(lsp__client *c, const char *method, int type, const char *message) {
-  lsp__buffer b = {0};
-  lsp__rpc_begin_notification(&b, method);
-  lsp__json_begin(&b, '{');
-  lsp__json_key(&b, "type");
-  lsp__json_int(&b, type);
-  write_string(&b, "message", message);
-  lsp__json_end(&b, '}');
-  lsp__rpc_end(&b);
-  lsp__client_send(c, &b);
-}
-
-/* Before initialize is answered there is nobody to tell. */
-static void say(lsp__client *c, const char *method, int level, const char *format, va_list args) {
-  char text[1536];
-  vsnprintf(text, sizeof text, format, args);
-  if (c->phase != LSP__PHASE_NEW) send_message(c, method, level, text);
-}
-
-void lsp__client_log(lsp__client *c, int level, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  say(c, "window/logMessage", level, format, args);
-  va_end(args);
-}
-
-void lsp__client_show(lsp__client *c, int level, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  say(c, "window/showMessage", level, format, args);
-  va_end(args);
-}
-
-void lsp__client_trace(lsp__client *c, const char *message, const char *verbose) {
-  if (c->trace == LSP__TRACE_OFF) return;
-  lsp__buffer b = {0};
-  lsp__rpc_begin_notification(&b, "$/logTrace");
-  lsp__json_begin(&b, '{');
-  write_string(&b, "message", message);
-  if (c->trace == LSP__TRACE_VERBOSE) write_string(&b, "verbose", verbose);
-  lsp__json_end(&b, '}');
-  lsp__rpc_end(&b);
-  lsp__client_send(c, &b);
 }
 
 /* ---- the model, as the client sees it -------------------------------------------------- */
@@ -239,7 +172,7 @@ static void write_capabilities(const lsp__client *c, lsp__buffer *b) {
   open_object(b, "executeCommandProvider");
   lsp__json_key(b, "commands");
   lsp__json_begin(b, '[');
-  lsp__json_string(b, "fimd.showStatistics");
+  for (size_t i = 0; i < LSP__COMMANDS; i++) lsp__json_string(b, lsp__commands[i]);
   lsp__json_end(b, ']');
   lsp__json_end(b, '}');
   open_object(b, "workspace");
@@ -352,6 +285,8 @@ static void on_request(lsp__client *c, const lsp__message *m) {
     lsp__execute_command(c, m->id, m->params);
   else if (strcmp(method, "fimd/status") == 0)
     lsp__status_request(c, m->id);
+  else if (strcmp(method, "fimd/why") == 0)
+    lsp__why_request(c, m->id, m->params);
   else
     lsp__client_error(c, m->id, LSP__METHOD_NOT_FOUND, "no such method");
 }
@@ -397,6 +332,7 @@ static void on_message(void *user, const char *text, size_t len) {
   const char *why;
   size_t where;
   int status = lsp__json_parse(text, len, &tree, &why, &where);
+  lsp__recording_add(c->server->recording, c->number, true, status == LSP__OK, text, len);
   if (status != LSP__OK) {
     char message[160];
     snprintf(message, sizeof message, "%s at byte %zu", why, where);
@@ -454,7 +390,9 @@ lsp__client *lsp__client_new(lsp__server *s) {
   lsp__client *c = calloc(1, sizeof *c);
   if (c == NULL) return NULL;
   c->server = s;
-  c->owners = 1;
+  c->owners = 2;
+  uv_timer_init(&s->loop, &c->clock);
+  c->clock.data = c;
   lsp__settings_init(&c->start_settings, &s->options->completion);
   c->unload_after = c->start_settings.unload_after =
       (float)s->options->engine.unload_after_ms / 60e3f;
@@ -462,6 +400,7 @@ lsp__client *lsp__client_new(lsp__server *s) {
   c->next = s->clients;
   s->clients = c;
   s->client_count++;
+  c->number = ++s->clients_so_far;
   return c;
 }
 
@@ -477,11 +416,14 @@ static void on_completion_deleted(uv_work_t *work, int status) {
   lsp__client_unref(c);
 }
 
+static void on_clock_closed(uv_handle_t *clock) { lsp__client_unref(clock->data); }
+
 void lsp__client_leave(lsp__client *c) {
   if (c->leaving) return;
   c->leaving = true;
   c->owners++;
   lsp__requests_cancel(c, NULL, LSP__CANCELLED, "the server ends");
+  uv_close((uv_handle_t *)&c->clock, on_clock_closed);
   if (c->connection != NULL) lsp__connection_close(c->connection);
   if (c->completion != NULL) {
     /* It waits for the job that runs; the loop does not. */

@@ -1,10 +1,13 @@
-/* commands.c - fimd/status and workspace/executeCommand. */
+/* commands.c - fimd/status, fimd/why and workspace/executeCommand. */
 #include <string.h>
 
 #include "lsp/internal.h"
 #include "lsp/json.h"
 
 #define SHOW_STATISTICS "fimd.showStatistics"
+#define WHY "fimd.why"
+
+const char *const lsp__commands[LSP__COMMANDS] = {SHOW_STATISTICS, WHY};
 
 static void write_string(lsp__buffer *b, const char *key, const char *value) {
   if (value == NULL) return;
@@ -113,12 +116,54 @@ void lsp__status_request(lsp__client *c, lsp__id id) {
   respond(c, id, &b);
 }
 
+/* The document that is asked about (NULL: the one whose request was the last), if there was a
+ * request about it. */
+static const lsp__document *accounted(const lsp__client *c, const char *uri) {
+  const lsp__document *best = NULL;
+  for (const lsp__document *d = c->documents; d != NULL; d = d->next) {
+    if (d->why == NULL || (uri != NULL && strcmp(d->uri, uri) != 0)) continue;
+    if (best == NULL || d->why->number > best->why->number) best = d;
+  }
+  return best;
+}
+
+/* null where there was no request. */
+static void answer_why(lsp__client *c, lsp__id id, const lsp__document *d) {
+  lsp__buffer b = {0};
+  lsp__rpc_begin_result(&b, id);
+  if (d != NULL)
+    lsp__why_write(d->why, d->uri, &b);
+  else
+    lsp__json_null(&b);
+  respond(c, id, &b);
+}
+
+void lsp__why_request(lsp__client *c, lsp__id id, const cJSON *params) {
+  const char *uri = NULL;
+  if (!lsp__json_get_string(params, "uri", &uri))
+    lsp__json_get_string(lsp__json_get(params, "textDocument"), "uri", &uri);
+  answer_why(c, id, accounted(c, uri));
+}
+
+static void show_why(lsp__client *c, lsp__id id, const cJSON *arguments) {
+  const cJSON *first = cJSON_IsArray(arguments) ? arguments->child : NULL;
+  const lsp__document *d = accounted(c, cJSON_IsString(first) ? first->valuestring : NULL);
+  char line[512] = "fimd: there was no request";
+  if (d != NULL) lsp__why_line(d->why, line, sizeof line);
+  lsp__client_show(c, LSP__LOG_INFO, "%s", line);
+  answer_why(c, id, d);
+}
+
 void lsp__execute_command(lsp__client *c, lsp__id id, const cJSON *params) {
   const char *command = "";
   char line[256];
-  if (!lsp__json_get_string(params, "command", &command) ||
-      strcmp(command, SHOW_STATISTICS) != 0) {
-    lsp__client_error(c, id, LSP__INVALID_PARAMS, "the only command is " SHOW_STATISTICS);
+  lsp__json_get_string(params, "command", &command);
+  if (strcmp(command, WHY) == 0) {
+    show_why(c, id, lsp__json_get(params, "arguments"));
+    return;
+  }
+  if (strcmp(command, SHOW_STATISTICS) != 0) {
+    lsp__client_error(c, id, LSP__INVALID_PARAMS, "the commands are " SHOW_STATISTICS " and " WHY);
     return;
   }
   lsp__statistics_line(&c->statistics, line, sizeof line);

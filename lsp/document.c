@@ -251,3 +251,11 @@ int lsp__document_edit(lsp__document *d, lsp__range range, lsp__encoding encodin
     return edit_halves(d, start, start_half != 0, end, end_half != 0, text, len);
   return splice(d, start, end - start, text, len);
 }
+
+bool lsp__document_typed_at(const lsp__document *d, size_t cursor) {
+  const char *text = d->text.data;
+  size_t from = d->edited < cursor ? d->edited : cursor;
+  size_t to = d->edited < cursor ? cursor : d->edited;
+  return d->removed == 0 && cursor <= d->text.len - d->inserted &&
+         memcmp(text + from, text + from + d->inserted, to - from) == 0;
+}

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "lsp/buffer.h"
+#include "lsp/debounce.h"
 #include "lsp/position.h"
 
 #define LSP__DOCUMENT_MAX ((size_t)256 << 20) /* bytes of one document */
@@ -25,7 +26,11 @@ struct lsp__document {
   bool dirty; /* changed since completion/ last saw it */
   uint64_t edits; /* so far; the last one put `inserted` bytes at `edited` for `removed` ones */
   size_t edited, removed, inserted;
-  lsp__document *next; /* the store's own */
+  /* The store's own: */
+  lsp__document *next;
+  lsp__window pauses;     /* between changes */
+  uint64_t changed;       /* when the last one came, ns; 0: none did */
+  struct lsp__why *why;   /* of the last request about it; owned by the store, may be NULL */
 };
 
 /* *out is owned: lsp__document_delete (NULL is a no-op). */
@@ -39,6 +44,10 @@ int lsp__document_replace(lsp__document *d, const char *text, size_t len);
  * and the moving of what follows it. */
 int lsp__document_edit(lsp__document *d, lsp__range range, lsp__encoding encoding,
                        const char *text, size_t len);
+
+/* Whether the last edit is the same as putting as many bytes in at the cursor: of "ll" it may have
+ * been either one that was typed, and Neovim names the second. */
+bool lsp__document_typed_at(const lsp__document *d, size_t cursor);
 
 /* The byte offset of a position, at a character's start. */
 size_t lsp__document_offset(const lsp__document *d, lsp__position p, lsp__encoding encoding);

@@ -1,7 +1,8 @@
 /* inline_completion.c - textDocument/inlineCompletion (LSP 3.18): ghost text.
  *
- * One item, always with a range, as VS Code shows none without it. When nothing is to be shown
- * the answer is {"items": []}, never null, on which Neovim leaves the old ghost text.
+ * Items always have a range, the same for all, as VS Code shows none without it. There is one;
+ * where the user asked by hand (triggerKind 1) others may follow it, the best first. When nothing
+ * is to be shown the answer is {"items": []}, never null, on which Neovim leaves the old ghost text.
  *
  * Two ways to see text before the end:
  * - partialResultToken, as the protocol has it: partial results add up, so the first whole line
@@ -20,18 +21,18 @@
 /* VS Code shows an item only while the text it would replace begins filterText (insertText
  * where there is none). They differ where the popup's item does not begin with what was typed. */
 static void write_item(const lsp__request *r, const lsp__document *d, const lsp__mail *mail,
-                       lsp__buffer *b) {
+                       const char *text, size_t len, lsp__buffer *b) {
   size_t start = mail->replace_start, end = mail->replace_end;
   const char *typed = d->text.data + start;
   size_t typed_len = r->offset - start;
-  bool begins = typed_len <= mail->len && memcmp(mail->text, typed, typed_len) == 0;
+  bool begins = typed_len <= len && memcmp(text, typed, typed_len) == 0;
   lsp__json_begin(b, '{');
   lsp__json_key(b, "insertText");
-  lsp__json_string_n(b, mail->text, mail->len);
+  lsp__json_string_n(b, text, len);
   if (!begins) {
     lsp__buffer filter = {0};
     lsp__buffer_append(&filter, typed, typed_len);
-    lsp__buffer_append(&filter, mail->text, mail->len);
+    lsp__buffer_append(&filter, text, len);
     lsp__json_key(b, "filterText");
     lsp__json_string_n(b, filter.data != NULL ? filter.data : "", filter.len);
     b->failed = b->failed || filter.failed;
@@ -42,13 +43,23 @@ static void write_item(const lsp__request *r, const lsp__document *d, const lsp_
   lsp__json_end(b, '}');
 }
 
-/* [] or [item]. */
-static bool write_items(const lsp__request *r, const lsp__mail *mail, lsp__buffer *b) {
+/* Whether others[i] is none of the texts before it. */
+static bool is_new(const lsp__mail *mail, int i) {
+  const char *text = mail->others[i];
+  if (text[0] == '\0' || strcmp(text, mail->text) == 0) return false;
+  for (int j = 0; j < i; j++)
+    if (strcmp(text, mail->others[j]) == 0) return false;
+  return true;
+}
+
+/* The items from the given one on: 0 is the text, then the others. */
+static bool write_items(const lsp__request *r, const lsp__mail *mail, int from, lsp__buffer *b) {
   const lsp__document *d = lsp__client_document(r->client, r->uri);
-  bool shown = d != NULL && mail->len > 0 && mail->replace_start <= r->offset &&
-               r->offset <= mail->replace_end && mail->replace_end <= d->text.len;
+  bool shown = lsp__mail_fits(r, d, mail);
   lsp__json_begin(b, '[');
-  if (shown) write_item(r, d, mail, b);
+  if (shown && from == 0) write_item(r, d, mail, mail->text, mail->len, b);
+  for (int i = 0; i < mail->n_others && shown; i++)
+    if (is_new(mail, i)) write_item(r, d, mail, mail->others[i], strlen(mail->others[i]), b);
   lsp__json_end(b, ']');
   return shown;
 }
@@ -68,7 +79,7 @@ static void send_partial(lsp__request *r, const lsp__mail *mail) {
   lsp__json_key(&b, "token");
   lsp__id_write(&b, r->partial_token);
   lsp__json_key(&b, "value");
-  write_items(r, mail, &b);
+  write_items(r, mail, mail->len == r->reported, &b);
   lsp__json_end(&b, '}');
   lsp__rpc_end(&b);
   r->reported = mail->len;
@@ -82,7 +93,7 @@ static void send_update(lsp__request *r, const lsp__mail *mail) {
   lsp__json_key(&b, "id");
   lsp__id_write(&b, r->id);
   lsp__json_key(&b, "items");
-  write_items(r, mail, &b);
+  write_items(r, mail, 0, &b);
   lsp__json_key(&b, "final");
   lsp__json_bool(&b, mail->final);
   lsp__json_end(&b, '}');
@@ -92,13 +103,13 @@ static void send_update(lsp__request *r, const lsp__mail *mail) {
 
 static bool write_result(lsp__request *r, const lsp__mail *mail, lsp__buffer *b) {
   if (r->reported > 0) {
-    if (mail->len != r->reported) send_partial(r, mail);
+    if (mail->len != r->reported || mail->n_others > 0) send_partial(r, mail);
     write_empty(b);
     return true;
   }
   lsp__json_begin(b, '{');
   lsp__json_key(b, "items");
-  bool shown = write_items(r, mail, b);
+  bool shown = write_items(r, mail, 0, b);
   if (!mail->final) {
     lsp__json_key(b, "more");
     lsp__json_bool(b, true);
@@ -167,6 +178,7 @@ void lsp__inline_completion(lsp__client *c, lsp__id id, const cJSON *params) {
     lsp__client_error(c, id, LSP__INTERNAL_ERROR, "out of memory");
     return;
   }
+  if (!r->automatic) r->candidates = c->settings.candidates;
   r->wants_updates = c->settings.streaming || r->partial_token.kind != LSP__ID_NONE;
   lsp__request_submit(r);
 }

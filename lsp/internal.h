@@ -11,16 +11,20 @@
 #include "lsp/document.h"
 #include "lsp/loader.h"
 #include "lsp/lsp.h"
+#include "lsp/recording.h"
 #include "lsp/rpc.h"
 #include "lsp/settings.h"
 #include "lsp/status.h"
 #include "lsp/transport.h"
+#include "lsp/why.h"
 
 #define LSP__CLIENTS_MAX 16
 #define LSP__DOCUMENTS_MAX 4096   /* open documents of one client */
 #define LSP__OUTSTANDING_MAX 8    /* jobs of one client that the engine has not finished */
 #define LSP__REQUESTS_MAX 1024    /* unanswered or unfinished completion requests of one client */
 #define LSP__CHANGES_MAX 2000     /* changed files that are read one by one; more: their folder */
+#define LSP__OTHERS_MAX (COMPLETION_CANDIDATES_MAX - 1)
+#define LSP__GRACE_MS 30          /* that a cancelled job has, to be typed on */
 #define LSP__COMPLETE_MAX ((size_t)32 << 20) /* bytes of a document that is completed */
 
 typedef struct lsp__server lsp__server;
@@ -40,10 +44,21 @@ struct lsp__mail {
   int status;
   char *text;   /* [len] owned */
   size_t len, replace_start, replace_end;
+  char *others[LSP__OTHERS_MAX]; /* [n_others] owned: further texts of the last letter */
+  int n_others;
+  lsp__why *why;  /* owned, of the last letter; may be NULL */
+  uint64_t ended; /* ns; when it was written */
   completion_stop stop;
   completion_stats stats;
   char message[256];
 };
+
+/* The callbacks of a job, for the engine thread; user: the request. */
+void lsp__mail_update(void *user, const completion_result *result);
+void lsp__mail_done(void *user, const completion_result *result);
+/* On the loop: the oldest letter, whose texts are the caller's: lsp__mail_clear. False: none. */
+bool lsp__mail_take(lsp__server *s, lsp__mail *out);
+void lsp__mail_clear(lsp__mail *mail);
 
 /* ---- a request ------------------------------------------------------------------------- */
 
@@ -66,14 +81,20 @@ struct lsp__request {
   lsp__id id, partial_token; /* kind NONE: no token */
   char *id_text, *partial_text, *uri, *selected, *replay; /* owned */
   size_t offset, selected_start, selected_end;   /* bytes of the document */
+  lsp__position at;
+  bool automatic;  /* nobody asked for it by hand */
+  int candidates;  /* most texts; 0: one */
   bool wants_updates;
   bool running;  /* completion_start succeeded and its on_done was not yet delivered */
   bool answered;
+  lsp__outcome outcome; /* of the answer */
   bool carried;  /* answered, but its job goes on for the request to come at `cursor` */
   size_t cursor; /* byte of the document where typing goes on */
   size_t reported; /* bytes of text that a partial result has shown */
   completion_job *job; /* owned reference, NULL before the start and after a cancel */
-  uint64_t received; /* ns */
+  /* When, in ns: it came; it is not to start before; it was; it was answered; the job stops if it
+   * was not typed on until then; it was told to. 0: not. */
+  uint64_t received, not_before, started, replied, grace, stopped;
   lsp__mail partial, last;
 };
 
@@ -82,6 +103,8 @@ void lsp__request_submit(lsp__request *r);
 /* Answers with an error now, if there was no answer, and ends the work. May free r. */
 void lsp__request_cancel(lsp__request *r, lsp__outcome outcome, const char *why);
 void lsp__request_free(lsp__request *r); /* one that was not submitted */
+/* Answers an id with the result that shows nothing. */
+void lsp__request_empty(lsp__client *c, const lsp__handler *handler, lsp__id id);
 lsp__request *lsp__request_find(lsp__client *c, lsp__id id);
 /* $/cancelRequest. */
 void lsp__request_cancel_id(lsp__client *c, lsp__id id);
@@ -90,8 +113,12 @@ void lsp__request_cancel_id(lsp__client *c, lsp__id id);
 void lsp__requests_edited(lsp__client *c, const lsp__document *d, uint64_t edits);
 /* All of a client's requests, or those about one document. */
 void lsp__requests_cancel(lsp__client *c, const char *uri, lsp__outcome outcome, const char *why);
+/* When something is due: a start that waits for another key, or the end of a grace. */
+void lsp__requests_on_clock(uv_timer_t *clock);
 /* Starts what waits, where it can now. */
 void lsp__requests_pump(lsp__client *c);
+/* Whether there is a text for this place in the document. */
+bool lsp__mail_fits(const lsp__request *r, const lsp__document *d, const lsp__mail *mail);
 /* Hands the mailbox out. */
 void lsp__mailbox_deliver(lsp__server *s);
 /* Sends the result now (once); for handlers that answer before the end. */
@@ -102,7 +129,8 @@ void lsp__request_answer(lsp__request *r, const lsp__mail *mail);
 struct lsp__client {
   lsp__server *server;
   lsp__client *next;
-  int owners; /* its connection, each request, the deletion of its completion */
+  int owners; /* its connection, its clock, each request, the deletion of its completion */
+  int number;  /* from 1, in their order */
   lsp__connection *connection; /* NULL once gone */
   bool leaving;
   enum { LSP__PHASE_NEW = 0, LSP__PHASE_RUNNING, LSP__PHASE_SHUTDOWN } phase;
@@ -129,6 +157,10 @@ struct lsp__client {
   int64_t next_id, progress_id, configuration_id; /* of our requests; 0: none under way */
   enum { LSP__PROGRESS_NONE = 0, LSP__PROGRESS_ASKED, LSP__PROGRESS_BEGUN } progress;
   int percent;
+  uv_timer_t clock;         /* lsp__requests_on_clock */
+  lsp__window answers;      /* ms from the start to the answer, of those that were decoded */
+  lsp__offer offer;         /* what is shown now */
+  uint64_t whys;            /* so many documents' requests were accounted for */
   lsp__statistics statistics;
 };
 
@@ -178,13 +210,18 @@ void lsp__workspace_free(lsp__client *c);
 
 void lsp__inline_completion(lsp__client *c, lsp__id id, const cJSON *params);
 void lsp__popup_completion(lsp__client *c, lsp__id id, const cJSON *params);
+#define LSP__COMMANDS 2
+extern const char *const lsp__commands[LSP__COMMANDS]; /* of workspace/executeCommand */
 void lsp__status_request(lsp__client *c, lsp__id id);
+void lsp__why_request(lsp__client *c, lsp__id id, const cJSON *params);
 void lsp__execute_command(lsp__client *c, lsp__id id, const cJSON *params);
 
 /* The start of both completions: reads textDocument and position. Answers by itself (an error,
  * or nothing to show) and returns NULL where there is nothing to run. */
 lsp__request *lsp__request_new(lsp__client *c, const lsp__handler *handler, lsp__id id,
                                const cJSON *params, lsp__document **document);
+/* Keeps it with its document, for fimd/why. Takes `why` over (NULL: nothing is kept). */
+void lsp__why_keep(lsp__client *c, lsp__document *d, lsp__why *why);
 void lsp__range_write(const lsp__request *r, const lsp__document *d, size_t start, size_t end,
                       lsp__buffer *b);
 
@@ -199,7 +236,8 @@ struct lsp__server {
   int parent; /* process id of the client that started us, or 0 */
   lsp__listener listener;
   lsp__client *clients;
-  int client_count;
+  int client_count, clients_so_far;
+  lsp__recording *recording; /* NULL: none */
   lsp__loader *loader;
   lsp__model_state model;
   double progress;

@@ -18,6 +18,7 @@ typedef struct lsp_options {
   lsp_transport transport;
   const char *path; /* LSP_SOCKET */
   int port;         /* LSP_PORT; 0: any free port, printed on standard error */
+  const char *trace_file; /* where to record all messages: a new file; NULL: nowhere */
   engine_options engine;         /* what to load; progress is reported to the client */
   completion_options completion; /* the start values of the client's settings */
   bool replays; /* for measuring: a request's context.fimdReplay is taken for the model's own text */

@@ -20,6 +20,7 @@ static const char help_text[] =
     "  fimd lsp                      the same\n"
     "    --socket PATH               a Unix socket (mode 0600) instead\n"
     "    --port N                    TCP on 127.0.0.1 instead (0: any free port, printed)\n"
+    "    --trace-file FILE           record all messages in a new file, texts included\n"
     "\n"
     "Complete from the shell\n"
     "  fimd complete FILE LINE:COL   print the completion at a place (both counted from 1)\n"
@@ -60,6 +61,8 @@ static const char help_text[] =
     "    --holes N, --commits N      how many holes; how many of the newest commits (default 200)\n"
     "    --kind KIND, --seed N       only hunk, tail, middle or node; which holes\n"
     "    --show, --json              every hole, too; the figures as JSON\n"
+    "  fimd trace FILE [--json]      play a recording to a fresh daemon: what was shown when, how\n"
+    "                                long it took, then and now, and how many texts differ\n"
     "  fimd demo                     ghost text in five languages, through the daemon\n"
     "\n"
     "Model and machine (every command)\n"
@@ -78,8 +81,10 @@ static const char help_text[] =
     "  --max-lines N                 most lines shown (default 8)\n"
     "  --prompt-tokens N             budget for the prompt (default 2048)\n"
     "  --no-context                  leave out what tree-sitter finds elsewhere\n"
-    "  --no-gate                     show also what the grammar cannot read\n"
-    "  --no-polish                   show what the model wrote as it is (for measuring)\n"
+    "  --no-gate, --no-polish        show also what the grammar cannot read; show it as written\n"
+    "  --no-comments, --no-strings   an editor's automatic requests are not answered in there\n"
+    "  --mid-line                    they are answered also before more code in the line\n"
+    "  --confidence P                they show nothing that the model gives less than P (0 to 1)\n"
     "  --draft METHOD                guess ahead: none, lookahead[:W,N,G], prompt, pool, recycle,\n"
     "                                all (default all); it changes the speed, never the tokens\n"
     "                                (for bench lookahead: only this method)\n"
@@ -91,6 +96,7 @@ static const char help_text[] =
 enum {
   OPT_SOCKET = 256,
   OPT_PORT,
+  OPT_TRACE_FILE,
   OPT_WITH,
   OPT_SINGLE,
   OPT_MULTI,
@@ -120,9 +126,13 @@ enum {
   OPT_NO_CONTEXT,
   OPT_CANDIDATES,
   OPT_WHY,
-  OPT_NO_GATE,
   OPT_REPLAYS,
+  OPT_NO_GATE,
   OPT_NO_POLISH,
+  OPT_NO_COMMENTS,
+  OPT_NO_STRINGS,
+  OPT_MID_LINE,
+  OPT_CONFIDENCE,
   OPT_DRAFT,
   OPT_TEMPERATURE,
   OPT_TOP_P,
@@ -135,6 +145,7 @@ enum {
 static const struct option long_options[] = {
     {"socket", required_argument, NULL, OPT_SOCKET},
     {"port", required_argument, NULL, OPT_PORT},
+    {"trace-file", required_argument, NULL, OPT_TRACE_FILE},
     {"stdio", no_argument, NULL, OPT_STDIO},
     {"clientProcessId", required_argument, NULL, OPT_CLIENT_PID},
     {"with", required_argument, NULL, OPT_WITH},
@@ -166,9 +177,13 @@ static const struct option long_options[] = {
     {"no-context", no_argument, NULL, OPT_NO_CONTEXT},
     {"candidates", required_argument, NULL, OPT_CANDIDATES},
     {"why", no_argument, NULL, OPT_WHY},
-    {"no-gate", no_argument, NULL, OPT_NO_GATE},
     {"replays", no_argument, NULL, OPT_REPLAYS}, /* of the daemon that bench keys starts */
+    {"no-gate", no_argument, NULL, OPT_NO_GATE},
     {"no-polish", no_argument, NULL, OPT_NO_POLISH},
+    {"no-comments", no_argument, NULL, OPT_NO_COMMENTS},
+    {"no-strings", no_argument, NULL, OPT_NO_STRINGS},
+    {"mid-line", no_argument, NULL, OPT_MID_LINE},
+    {"confidence", required_argument, NULL, OPT_CONFIDENCE},
     {"draft", required_argument, NULL, OPT_DRAFT},
     {"temperature", required_argument, NULL, OPT_TEMPERATURE},
     {"top-p", required_argument, NULL, OPT_TOP_P},
@@ -185,7 +200,7 @@ static const struct command {
 } commands[] = {
     {"complete", cli_complete}, {"tokenize", cli_tokenize}, {"generate", cli_generate},
     {"bench", cli_bench},       {"doctor", cli_doctor},     {"demo", cli_demo},
-    {"replay", cli_replay},
+    {"replay", cli_replay},     {"trace", cli_trace},
 };
 
 /* ---- values ---------------------------------------------------------------------------- */
@@ -268,6 +283,7 @@ static bool set_option(cli_options *o, int option, const char *value) {
   switch (option) {
   case OPT_SOCKET: o->lsp.transport = LSP_SOCKET; o->lsp.path = value; return true;
   case OPT_PORT: o->lsp.transport = LSP_PORT; return parse_int("--port", value, 0, 65535, &o->lsp.port);
+  case OPT_TRACE_FILE: o->lsp.trace_file = value; return true;
   case OPT_STDIO: o->lsp.transport = LSP_STDIO; return true;
   /* Language clients pass the editor's process id; the initialize request carries it too. */
   case OPT_CLIENT_PID: return parse_int("--clientProcessId", value, 0, INT_MAX, &ignored);
@@ -304,9 +320,13 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_CANDIDATES:
     return parse_int("--candidates", value, 1, COMPLETION_CANDIDATES_MAX, &o->candidates);
   case OPT_WHY: o->why = true; return true;
-  case OPT_NO_GATE: c->no_gate = true; return true;
   case OPT_REPLAYS: o->lsp.replays = true; return true;
+  case OPT_NO_GATE: c->no_gate = true; return true;
   case OPT_NO_POLISH: c->no_polish = true; return true;
+  case OPT_NO_COMMENTS: c->no_comments = true; return true;
+  case OPT_NO_STRINGS: c->no_strings = true; return true;
+  case OPT_MID_LINE: c->mid_line = true; return true;
+  case OPT_CONFIDENCE: return parse_float("--confidence", value, 1, &c->confidence);
   case OPT_DRAFT: o->draft = value; return parse_draft(value, c);
   case OPT_TEMPERATURE: return parse_float("--temperature", value, 100, &c->temperature);
   case OPT_TOP_P: return parse_float("--top-p", value, 1, &c->top_p);

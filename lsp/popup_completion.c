@@ -98,8 +98,7 @@ static bool write_symbol_item(const lsp__request *r, const lsp__document *d,
 
 static bool write_list(const lsp__request *r, const lsp__mail *mail, lsp__buffer *b) {
   const lsp__document *d = r != NULL ? lsp__client_document(r->client, r->uri) : NULL;
-  bool fits = d != NULL && mail->len > 0 && mail->replace_start <= r->offset &&
-              r->offset <= mail->replace_end && mail->replace_end <= d->text.len;
+  bool fits = d != NULL && lsp__mail_fits(r, d, mail);
   bool shown = false;
   lsp__json_begin(b, '{');
   lsp__json_key(b, "isIncomplete");

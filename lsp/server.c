@@ -125,6 +125,7 @@ static void on_wake(uv_async_t *async) {
 static void begin_client(lsp__client *c, int error) {
   if (error != 0) {
     fprintf(stderr, "fimd: cannot serve a client: %s\n", uv_strerror(error));
+    lsp__client_leave(c);
     lsp__client_unref(c);
   } else if (c->server->model != LSP__MODEL_LOADING) {
     lsp__client_model_news(c);
@@ -158,7 +159,10 @@ static int start_stdio(lsp__server *s, char *err, size_t errlen) {
   int error = c == NULL ? UV_ENOMEM
                         : lsp__connection_open(&s->loop, 0, 1, &lsp__client_events, c, &c->connection);
   if (error == 0) return 0;
-  if (c != NULL) lsp__client_unref(c);
+  if (c != NULL) {
+    lsp__client_leave(c);
+    lsp__client_unref(c);
+  }
   snprintf(err, errlen, "cannot use standard input and output: %s", uv_strerror(error));
   return error;
 }
@@ -191,14 +195,18 @@ static int start_handles(lsp__server *s, char *err, size_t errlen) {
 }
 
 static int serve(lsp__server *s, char *err, size_t errlen) {
+  const char *trace_file = s->options->trace_file;
   int error = start_handles(s, err, errlen);
   if (error == 0) error = start_transport(s, err, errlen);
+  if (error == 0 && trace_file != NULL) /* nothing has come yet */
+    error = lsp__recording_open(&s->recording, &s->loop, trace_file, err, errlen);
   if (error == 0) {
     error = lsp__loader_start(&s->loader, &s->options->engine, &s->wake);
     if (error != 0) snprintf(err, errlen, "cannot start loading: %s", uv_strerror(error));
   }
   if (error != 0) lsp__server_stop(s, 2);
   uv_run(&s->loop, UV_RUN_DEFAULT);
+  lsp__recording_close(s->recording);
   return s->exit_code;
 }
 

@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lsp/debounce.h"
 #include "lsp/json.h"
 
-typedef enum kind { BOOL, INT, SEED, REAL, LANGUAGES, DRAFT, COMMAND_LINE } kind;
+typedef enum kind { BOOL, NOT, INT, SEED, REAL, LANGUAGES, DRAFT, COMMAND_LINE } kind;
 
+/* NOT: true where the field is false, as options of completion/ are zero by default. */
 static const struct key {
   const char *name;
   kind kind;
@@ -31,6 +33,13 @@ static const struct key {
     {"topP", REAL, offsetof(lsp__settings, completion.top_p), 0, 1, NULL},
     {"seed", SEED, offsetof(lsp__settings, completion.seed), 0, 9007199254740992.0, NULL},
     {"noContext", BOOL, offsetof(lsp__settings, completion.no_context), 0, 0, NULL},
+    {"comments", NOT, offsetof(lsp__settings, completion.no_comments), 0, 0, NULL},
+    {"strings", NOT, offsetof(lsp__settings, completion.no_strings), 0, 0, NULL},
+    {"midLine", BOOL, offsetof(lsp__settings, completion.mid_line), 0, 0, NULL},
+    {"parseGate", NOT, offsetof(lsp__settings, completion.no_gate), 0, 0, NULL},
+    {"confidence", REAL, offsetof(lsp__settings, completion.confidence), 0, 1, NULL},
+    {"candidates", INT, offsetof(lsp__settings, candidates), 1, COMPLETION_CANDIDATES_MAX, NULL},
+    {"debounce", INT, offsetof(lsp__settings, debounce), 0, 2000, NULL},
     {"draft", DRAFT, 0, 0, 0, NULL},
     {"unloadAfter", REAL, offsetof(lsp__settings, unload_after), 0, 10080, NULL},
     {"model", COMMAND_LINE, 0, 0, 0, "--model"},
@@ -55,6 +64,8 @@ void lsp__settings_init(lsp__settings *s, const completion_options *start) {
   memset(s, 0, sizeof *s);
   s->enable = true;
   s->popup = true;
+  s->candidates = 3;
+  s->debounce = LSP__DEBOUNCE_MS;
   s->completion = *start;
 }
 
@@ -138,10 +149,10 @@ void lsp__settings_apply(lsp__settings *s, const cJSON *object,
       apply_languages(s, item, &t);
     } else if (k->kind == DRAFT) {
       apply_draft(s, item, &t);
-    } else if (k->kind != BOOL) {
+    } else if (k->kind != BOOL && k->kind != NOT) {
       apply_number(s, k, item, &t);
     } else if (cJSON_IsBool(item)) {
-      *(bool *)((char *)s + k->offset) = cJSON_IsTrue(item);
+      *(bool *)((char *)s + k->offset) = cJSON_IsTrue(item) == (k->kind == BOOL);
     } else {
       say(&t, k->name, "must be true or false");
     }
@@ -193,6 +204,7 @@ void lsp__settings_write(const lsp__settings *s, lsp__buffer *b) {
     if (k->kind == COMMAND_LINE) continue;
     lsp__json_key(b, k->name);
     if (k->kind == BOOL) lsp__json_bool(b, *(const bool *)field);
+    if (k->kind == NOT) lsp__json_bool(b, !*(const bool *)field);
     if (k->kind == INT) lsp__json_int(b, *(const int *)field);
     if (k->kind == SEED) lsp__json_int(b, (int64_t)*(const uint64_t *)field);
     if (k->kind == REAL) lsp__json_double(b, *(const float *)field);

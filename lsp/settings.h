@@ -17,6 +17,8 @@ typedef struct lsp__settings {
   bool popup;     /* answer textDocument/completion; read at initialize */
   bool streaming; /* fimd/inlineCompletion/didUpdate; read at initialize */
   completion_options completion;
+  int candidates; /* most texts of an answer that was asked for by hand */
+  int debounce;   /* milliseconds: the longest that a request waits (debounce.h) */
   float unload_after; /* minutes; 0: never. Of the engine, and so for all clients */
   int language_count;
   struct {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lsp/json.h"
+#include "lsp/why.h"
 
 void lsp__samples_add(lsp__samples *s, double value) {
   s->values[s->count++ % LSP__SAMPLES] = (float)value;
@@ -42,14 +43,31 @@ void lsp__statistics_worked(lsp__statistics *s, const completion_stats *stats) {
   s->prefilled_tokens += (uint64_t)stats->prefilled_tokens;
 }
 
+void lsp__statistics_key(lsp__statistics *s) {
+  if (s->typed) lsp__samples_add(&s->keys, (double)(s->prefilled_tokens - s->key_prefilled));
+  s->typed = true;
+  s->key_prefilled = s->prefilled_tokens;
+}
+
 void lsp__statistics_finished(lsp__statistics *s, const completion_stats *stats,
-                              completion_stop stop, bool shown, double answer_ms) {
+                              completion_stop stop, completion_quiet quiet, bool shown,
+                              const lsp__times *ms) {
   s->last = *stats;
   s->last_stop = stop;
   lsp__samples_add(&s->prefilled, stats->prefilled_tokens);
-  if (!shown) return;
-  lsp__samples_add(&s->answer_ms, answer_ms);
-  lsp__samples_add(&s->first_ms, stats->first_token_ms);
+  if (!shown && (unsigned)quiet <= COMPLETION_QUIET_UNSURE) s->quiet[quiet]++;
+  if (shown) lsp__samples_add(&s->answer_ms, ms->answer);
+  if (stats->steps == 0) return; /* known before */
+  lsp__samples_add(&s->first_ms, ms->waited + stats->first_token_ms);
+  lsp__samples_add(&s->last_ms, ms->last);
+}
+
+void lsp__statistics_stopped(lsp__statistics *s, const completion_stats *stats, double ms) {
+  s->stopped++;
+  lsp__samples_add(&s->stop_ms, ms);
+  double step = stats->steps > 0 ? stats->decode_ms / stats->steps : 0;
+  uint64_t steps = step > 0 ? (uint64_t)(ms / step) : 0;
+  if (steps > s->most_steps) s->most_steps = steps;
 }
 
 /* ---- writing --------------------------------------------------------------------------- */
@@ -112,21 +130,66 @@ static void write_last(lsp__buffer *b, const completion_stats *l, completion_sto
   write_number(b, "firstTokenMs", l->first_token_ms);
   write_number(b, "decodeMs", l->decode_ms);
   write_number(b, "hostMs", l->host_ms);
+  write_number(b, "gateMs", l->gate_ms);
   write_number(b, "totalMs", l->total_ms);
   lsp__json_end(b, '}');
 }
 
+static void write_quiet(lsp__buffer *b, const uint64_t *quiet) {
+  lsp__json_key(b, "quiet");
+  lsp__json_begin(b, '{');
+  for (int i = 1; i < LSP__QUIETS; i++)
+    write_int(b, lsp__quiet_name((completion_quiet)i), quiet[i]);
+  lsp__json_end(b, '}');
+}
+
+static void write_acceptance(lsp__buffer *b, const lsp__acceptance *a) {
+  lsp__json_key(b, "acceptance");
+  lsp__json_begin(b, '{');
+  write_int(b, "suggestions", a->suggestions);
+  write_int(b, "accepted", a->accepted);
+  write_number(b, "ratio", ratio(a->accepted, a->suggestions));
+  write_int(b, "whole", a->whole);
+  write_int(b, "lines", a->lines);
+  write_int(b, "words", a->words);
+  write_int(b, "characters", a->characters);
+  write_int(b, "typedThrough", a->typed);
+  lsp__json_end(b, '}');
+}
+
+static void write_waits(lsp__buffer *b, const lsp__statistics *s) {
+  write_int(b, "started", s->started);
+  lsp__json_key(b, "debounce");
+  lsp__json_begin(b, '{');
+  write_int(b, "waited", s->waited);
+  write_int(b, "neverStarted", s->spared);
+  lsp__json_end(b, '}');
+  lsp__json_key(b, "stopped");
+  lsp__json_begin(b, '{');
+  write_int(b, "jobs", s->stopped);
+  write_int(b, "mostSteps", s->most_steps);
+  write_samples(b, "ms", &s->stop_ms);
+  lsp__json_end(b, '}');
+}
+
 void lsp__statistics_write(const lsp__statistics *s, lsp__buffer *b) {
+  lsp__samples keys = s->keys;
+  if (s->typed) lsp__samples_add(&keys, (double)(s->prefilled_tokens - s->key_prefilled));
   lsp__json_begin(b, '{');
   write_outcomes(b, "inlineCompletion", s->inline_outcomes);
   write_outcomes(b, "completion", s->popup_outcomes);
+  write_quiet(b, s->quiet);
+  write_acceptance(b, &s->acceptance);
+  write_waits(b, s);
   write_decoding(b, s->tokens, s->steps, s->drafted, s->accepted);
   write_number(b, "hostMs", s->host_ms);
   write_int(b, "promptTokens", s->prompt_tokens);
   write_int(b, "prefilledTokens", s->prefilled_tokens);
   write_samples(b, "answerMs", &s->answer_ms);
   write_samples(b, "firstTokenMs", &s->first_ms);
+  write_samples(b, "lastTokenMs", &s->last_ms);
   write_samples(b, "prefilledPerRequest", &s->prefilled);
+  write_samples(b, "prefilledPerKeystroke", &keys);
   write_last(b, &s->last, s->last_stop);
   lsp__json_end(b, '}');
 }
@@ -136,8 +199,9 @@ void lsp__statistics_line(const lsp__statistics *s, char *out, size_t len) {
   for (int i = 0; i < LSP__OUTCOMES; i++) asked += s->inline_outcomes[i] + s->popup_outcomes[i];
   snprintf(out, len,
            "fimd: %" PRIu64 " of %" PRIu64 " requests shown; %.0f ms at the median, %.0f ms at the "
-           "90th percentile; %" PRIu64 " tokens in %" PRIu64 " steps (%.2f a step)",
+           "90th percentile; %" PRIu64 " tokens in %" PRIu64 " steps (%.2f a step); %" PRIu64
+           " of %" PRIu64 " suggestions accepted",
            shown, asked, lsp__samples_percentile(&s->answer_ms, 0.5),
            lsp__samples_percentile(&s->answer_ms, 0.9), s->tokens, s->steps,
-           ratio(s->tokens, s->steps));
+           ratio(s->tokens, s->steps), s->acceptance.accepted, s->acceptance.suggestions);
 }

@@ -22,6 +22,11 @@ lsp__document *lsp__client_document(lsp__client *c, const char *uri) {
   return NULL;
 }
 
+static void delete_document(lsp__document *d) {
+  lsp__why_delete(d->why);
+  lsp__document_delete(d);
+}
+
 static void remove_document(lsp__client *c, lsp__document *d) {
   for (lsp__document **p = &c->documents; *p != NULL; p = &(*p)->next)
     if (*p == d) {
@@ -30,7 +35,8 @@ static void remove_document(lsp__client *c, lsp__document *d) {
       break;
     }
   if (c->completion != NULL) completion_document_remove(c->completion, d->uri);
-  lsp__document_delete(d);
+  if (c->offer.uri != NULL && strcmp(c->offer.uri, d->uri) == 0) lsp__offer_clear(&c->offer);
+  delete_document(d);
 }
 
 void lsp__did_open(lsp__client *c, const cJSON *params) {
@@ -71,6 +77,16 @@ void lsp__did_open(lsp__client *c, const cJSON *params) {
   c->document_count++;
 }
 
+/* For the statistics, and for how long a request waits. */
+static void note_change(lsp__client *c, lsp__document *d, uint64_t edits) {
+  uint64_t now = uv_hrtime();
+  if (d->edits == edits) return;
+  if (d->changed != 0) lsp__window_add(&d->pauses, (double)(now - d->changed) / 1e6);
+  d->changed = now;
+  lsp__statistics_key(&c->statistics);
+  lsp__offer_edited(&c->offer, &c->statistics.acceptance, d, edits);
+}
+
 void lsp__did_change(lsp__client *c, const cJSON *params) {
   const cJSON *item = lsp__json_get(params, "textDocument");
   const char *uri, *why;
@@ -96,7 +112,10 @@ void lsp__did_change(lsp__client *c, const cJSON *params) {
   if (lsp__document_change(d, changes, c->encoding, &why) != LSP__OK)
     lsp__client_log(c, LSP__LOG_ERROR, "%s: %s; no completions until its whole text comes", uri,
                     why);
-  if (!cJSON_IsArray(changes) || changes->child != NULL) lsp__requests_edited(c, d, edits);
+  if (!cJSON_IsArray(changes) || changes->child != NULL) {
+    note_change(c, d, edits);
+    lsp__requests_edited(c, d, edits);
+  }
 }
 
 void lsp__did_close(lsp__client *c, const cJSON *params) {
@@ -393,13 +412,14 @@ void lsp__configuration_answer(lsp__client *c, const cJSON *result) {
 void lsp__workspace_free(lsp__client *c) {
   for (lsp__document *d = c->documents, *next; d != NULL; d = next) {
     next = d->next;
-    lsp__document_delete(d);
+    delete_document(d);
   }
   for (struct lsp__root *r = c->roots, *next; r != NULL; r = next) {
     next = r->next;
     free(r->path);
     free(r);
   }
+  lsp__offer_clear(&c->offer);
   c->documents = NULL;
   c->roots = NULL;
 }

@@ -147,7 +147,8 @@ static void test_statistics(void **state) {
                                   .accepted = 3, .host_ms = 0.5};
   lsp__statistics_worked(s, &stats); /* cancelled: its work is counted, its answer is not */
   lsp__statistics_worked(s, &stats);
-  lsp__statistics_finished(s, &stats, COMPLETION_STOP_LINE, true, 3);
+  lsp__statistics_finished(s, &stats, COMPLETION_STOP_LINE, COMPLETION_QUIET_NO, true,
+                           &(lsp__times){1, 3, 4});
   lsp__statistics_outcome(s, false, LSP__SHOWN);
   lsp__statistics_outcome(s, true, LSP__FAILED);
   lsp__buffer b = {0};

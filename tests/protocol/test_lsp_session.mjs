@@ -27,7 +27,7 @@ const code = (m) => m.error?.code;
   equal(init.capabilities.positionEncoding, 'utf-16', 'the encoding is the one offered');
   equal(init.capabilities.textDocumentSync, { openClose: true, change: 2, save: true }, 'incremental sync');
   equal(init.capabilities.inlineCompletionProvider, true, 'inline completions are offered');
-  equal(init.capabilities.executeCommandProvider.commands, ['fimd.showStatistics'], 'the command is offered');
+  equal(init.capabilities.executeCommandProvider.commands, ['fimd.showStatistics', 'fimd.why'], 'the commands are offered');
   equal(init.serverInfo.name, 'fimd', 'serverInfo');
   await c.sendNotification(rpc.InitializedNotification.type, {});
   const uri = 'file:///w/fib.py';
