@@ -4,8 +4,10 @@
  * first by whole lines, then at the places of its first line where all its own brackets are closed;
  * what leaves the fewest places that cannot be read is shown, of several the longest. Where even
  * that leaves more than there were without it nothing is: code that is being written is broken most
- * of the time, so what counts is the difference. The grammar is asked of the polished text, as that
- * is what would stand in the document. */
+ * of the time, so what counts is the difference. That is judged from near, as it has to be quick;
+ * where the whole document can be read, it must stay so, which an incremental parse that ends with
+ * the first error tells. The grammar is asked of the polished text, as that is what would stand in
+ * the document. */
 #include <string.h>
 
 #include "completion/gate.h"
@@ -31,21 +33,49 @@ completion_quiet completion__decide_quiet(const completion__run *r) {
 
 /* ---- the gate -------------------------------------------------------------------------- */
 
-/* How many more errors there are with text[keep]. *shown: something is left of it. */
-static int ask(const completion__gate *g, const completion__run *r, size_t keep, bool *shown,
-               int *status) {
-  completion__buffer polished = {0}, put = {0};
+/* What is judged, and where it would stand. */
+typedef struct trial {
+  completion__run *r;
+  completion__gate gate;
+  size_t start, end; /* bytes of the document's text that would be replaced, but for the absorbed */
+} trial;
+
+/* What would be put in for text[keep]; *absorb as ever. *shown: something is left of it. */
+static int make_text(const completion__run *r, size_t keep, completion__buffer *put, size_t *absorb,
+                     bool *shown) {
+  const completion_job *j = r->j;
+  int status = 0;
+  if (j->has_selection) status = completion__buffer_append(put, j->selected.s, j->selected.len);
+  size_t before = put->len;
+  if (!status) status = completion__run_polish(r, keep, put, absorb);
+  *shown = put->len > before;
+  return status;
+}
+
+/* How many more errors there are with text[keep]. */
+static int ask(const trial *t, size_t keep, bool *shown, int *status) {
+  completion__buffer put = {0};
   size_t absorb = 0;
   int errors = 0;
-  *status = completion__run_polish(r, keep, &polished, &absorb);
-  *shown = polished.len > 0;
-  if (!*status && r->j->has_selection)
-    *status = completion__buffer_append(&put, r->j->selected.s, r->j->selected.len);
-  if (!*status) *status = completion__buffer_append(&put, polished.s, polished.len);
-  if (!*status && *shown) errors = completion__gate_ask(g, completion__buffer_slice(&put), absorb);
-  completion__buffer_free(&polished);
+  *status = make_text(t->r, keep, &put, &absorb, shown);
+  if (!*status && *shown)
+    errors = completion__gate_ask(&t->gate, completion__buffer_slice(&put), absorb);
   completion__buffer_free(&put);
   return errors;
+}
+
+/* Is the whole document readable without text[keep], and not with it? */
+static bool breaks(const trial *t, size_t keep) {
+  const completion__view *v = &t->r->j->views[0];
+  completion__buffer put = {0};
+  size_t absorb = 0;
+  bool shown, broken = false;
+  if (!make_text(t->r, keep, &put, &absorb, &shown))
+    broken = completion__syntax_breaks(t->r->c->parser, v->document, v->text, t->start,
+                                       t->end + absorb, completion__buffer_slice(&put),
+                                       &t->r->j->job.cancel);
+  completion__buffer_free(&put);
+  return broken;
 }
 
 /* Remembers the last `max` of the places that it is given. */
@@ -81,26 +111,48 @@ static int find_cuts(const completion__run *r, size_t *cuts) {
   return n;
 }
 
-/* Sets keep to the best cut, or to nothing. */
-static int shorten(const completion__gate *g, completion__run *r) {
-  size_t cuts[1 + LINES_TRIED + PLACES_TRIED];
-  bool shown;
-  int status, n = 1, best = -1, least = 0;
-  cuts[0] = r->keep;
-  for (int i = 0; i < n; i++) {
-    int errors = ask(g, r, cuts[i], &shown, &status);
+/* The best of cuts[from..n), the longest of several, into *best; -1 where nothing is left of any. */
+static int find_best(const trial *t, const size_t *cuts, int from, int n, int *best, int *least) {
+  *best = -1;
+  for (int i = from; i < n; i++) {
+    bool shown;
+    int status, errors = ask(t, cuts[i], &shown, &status);
     if (status) return status;
-    if (i == 0 && !shown) return 0; /* it is there already: nothing to judge */
-    if (i == 0 && errors > -g->errors) n += find_cuts(r, cuts + 1);
-    if (!shown || (best >= 0 && errors >= least)) continue;
-    best = i;
-    least = errors;
-    if (errors <= -g->errors) break; /* none at all */
+    if (!shown || (*best >= 0 && errors >= *least)) continue;
+    *best = i;
+    *least = errors;
+    if (errors <= -t->gate.errors) break; /* none at all */
+  }
+  return 0;
+}
+
+/* Sets keep to the best cut, or to nothing. */
+static int shorten(trial *t) {
+  completion__run *r = t->r;
+  size_t cuts[1 + LINES_TRIED + PLACES_TRIED], keep = 0;
+  int best, least = 0, n = 1;
+  cuts[0] = r->keep;
+  int status = find_best(t, cuts, 0, 1, &best, &least);
+  if (status || best < 0) return status; /* it is there already: nothing to judge */
+  int errors = least;
+  bool whole = errors <= -t->gate.errors;
+  if (!whole || breaks(t, cuts[0])) {
+    n += find_cuts(r, cuts + 1);
+    /* What the document as a whole cannot have is out, however good it looks from near. */
+    for (int from = whole ? 1 : 0;;) {
+      status = find_best(t, cuts, from, n, &best, &least);
+      if (status) return status;
+      if (best < 0 || least > 0 || !breaks(t, cuts[best])) break;
+      from = best + 1;
+    }
+    errors = best < 0 ? 1 : least;
   }
   r->verdict.gated = true;
-  r->verdict.errors = least;
-  size_t keep = least <= 0 ? cuts[best] : 0;
-  if (least > 0) r->verdict.quiet = COMPLETION_QUIET_BROKEN;
+  r->verdict.errors = errors;
+  if (errors <= 0)
+    keep = cuts[best];
+  else
+    r->verdict.quiet = COMPLETION_QUIET_BROKEN;
   r->verdict.cut += (int)(r->keep - keep);
   r->keep = keep;
   return 0;
@@ -108,16 +160,16 @@ static int shorten(const completion__gate *g, completion__run *r) {
 
 static int pass_gate(completion__run *r) {
   const completion_job *j = r->j;
-  const completion__text *t = j->views[0].text;
-  completion__gate g;
-  size_t start = completion__text_offset(t, j->has_selection ? j->selected_start : j->offset);
-  size_t end = completion__text_offset(t, j->has_selection ? j->selected_end : j->offset);
+  const completion__text *text = j->views[0].text;
+  trial t = {.r = r,
+             .start = completion__text_offset(text, j->has_selection ? j->selected_start : j->offset),
+             .end = completion__text_offset(text, j->has_selection ? j->selected_end : j->offset)};
   if (r->keep == 0 || j->options.no_gate ||
-      !completion__gate_open(&g, r->c->parser, t->language, completion__text_slice(t), start, end,
-                             &j->job.cancel))
+      !completion__gate_open(&t.gate, r->c->parser, text->language, completion__text_slice(text),
+                             t.start, t.end, &j->job.cancel))
     return 0;
-  int status = shorten(&g, r);
-  completion__gate_close(&g);
+  int status = shorten(&t);
+  completion__gate_close(&t.gate);
   return status ? status : atomic_load(&j->job.cancel) ? COMPLETION_ECANCELLED : 0;
 }
 

@@ -9,6 +9,7 @@
 #include "completion/edits.h"
 #include "completion/similar.h"
 
+#define ELSEWHERE 1000     /* bytes: an error that far away is none of a place's */
 #define SKIP_AFTER_SLOW 16 /* requests */
 #define MATCH_LIMIT 256    /* of a query, in flight */
 
@@ -196,6 +197,68 @@ TSTree *completion__syntax_parse(completion__parser *p, const grammars_language 
   stretch s = {parts, n};
   completion__patience wait = {completion__now_ms() + p->patience_ms, cancel};
   return parse_input(p, old, l, (TSInput){.payload = &s, .read = read_parts}, &wait);
+}
+
+/* A parse that is over with the first error. */
+typedef struct strict {
+  completion__patience wait;
+  bool failed;
+} strict;
+
+static bool strict_progress(TSParseState *state) {
+  strict *s = state->payload;
+  s->failed = state->has_error; /* in every way to read it */
+  return s->failed || completion__patience_ends(&s->wait);
+}
+
+/* Did the tree, of an older text perhaps, have errors that the place has nothing to do with? */
+static bool fails_elsewhere(const TSTree *tree, size_t at) {
+  TSTreeCursor cursor = ts_tree_cursor_new(ts_tree_root_node(tree));
+  bool found = false;
+  for (bool more = true; more && !found;) {
+    TSNode node = ts_tree_cursor_current_node(&cursor);
+    if (ts_node_is_error(node) || ts_node_is_missing(node))
+      found = ts_node_end_byte(node) + ELSEWHERE < at || ts_node_start_byte(node) > at + ELSEWHERE;
+    if (ts_node_has_error(node) && ts_tree_cursor_goto_first_child(&cursor)) continue;
+    while (!(more = ts_tree_cursor_goto_next_sibling(&cursor)))
+      if (!ts_tree_cursor_goto_parent(&cursor)) break;
+  }
+  ts_tree_cursor_delete(&cursor);
+  return found;
+}
+
+bool completion__syntax_breaks(completion__parser *p, completion__document *d,
+                               completion__text *text, size_t start, size_t end,
+                               completion__slice put, const atomic_bool *cancel) {
+  completion__syntax *s = d->syntax;
+  if (s && s->tree && s->text != text && fails_elsewhere(s->tree, start)) return false;
+  const TSTree *own = completion__syntax_tree(p, d, text, cancel);
+  if (!own || ts_node_has_error(ts_tree_root_node(own))) return false;
+  completion__slice all = completion__text_slice(text);
+  const completion__slice parts[] = {completion__slice_cut(all, 0, start), put,
+                                     completion__slice_cut(all, end, all.len)};
+  TSPoint at = completion__syntax_point((TSPoint){0, 0}, parts[0]);
+  TSInputEdit edit = {
+      .start_byte = (uint32_t)start,
+      .old_end_byte = (uint32_t)end,
+      .new_end_byte = (uint32_t)(start + put.len),
+      .start_point = at,
+      .old_end_point = completion__syntax_point(at, completion__slice_cut(all, start, end)),
+      .new_end_point = completion__syntax_point(at, put),
+  };
+  stretch code = {parts, 3};
+  strict wait = {.wait = {completion__now_ms() + p->patience_ms, cancel}};
+  TSInput input = {.payload = &code, .read = read_parts, .encoding = TSInputEncodingUTF8};
+  TSParseOptions options = {.payload = &wait, .progress_callback = strict_progress};
+  if (!ts_parser_set_language(p->parser, text->language->grammar())) return false;
+  TSTree *old = ts_tree_copy(own);
+  ts_tree_edit(old, &edit);
+  TSTree *tree = ts_parser_parse_with_options(p->parser, old, input, options);
+  ts_parser_reset(p->parser);
+  bool broken = tree ? ts_node_has_error(ts_tree_root_node(tree)) : wait.failed;
+  if (tree) ts_tree_delete(tree);
+  ts_tree_delete(old);
+  return broken;
 }
 
 int completion__syntax_errors(const TSTree *tree) {

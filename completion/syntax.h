@@ -82,6 +82,12 @@ TSTree *completion__syntax_parse(completion__parser *p, const grammars_language 
                                  const atomic_bool *cancel);
 /* Where a text ends that begins at a point. */
 TSPoint completion__syntax_point(TSPoint at, completion__slice t);
+/* Would the document, of which the grammar can read everything, hold something that it cannot with
+ * bytes start..end replaced by `put`? False also where there is such a thing already, or it cannot be
+ * told. */
+bool completion__syntax_breaks(completion__parser *p, completion__document *d,
+                               completion__text *text, size_t start, size_t end,
+                               completion__slice put, const atomic_bool *cancel);
 /* In how many places the grammar could not read the text: nodes that are ERROR or MISSING. */
 int completion__syntax_errors(const TSTree *tree);
 /* Languages whose declarations can be used from one another have the same number. */

@@ -56,7 +56,8 @@ static const char help_text[] =
     "What is done: the file is opened, and one completion asked for with the cursor in the hole\n"
     "(behind the indentation of its first line): \"opening\". Then the hole's first 3\n"
     "characters are typed, each followed by a request. The answer to the last is the one\n"
-    "measured. Trailing blanks never count.\n"
+    "measured. Trailing blanks never count. Requests are answered inside lines, too (--mid-line),\n"
+    "and do not wait for another key.\n"
     "\n"
     "Figures; where a completion takes the place of text behind the cursor, that text counts to\n"
     "the true text, so that equal means that the file comes out equal\n"
@@ -220,7 +221,9 @@ static bool run(replay *p, int only) {
 static int replay_folder(replay *p, int only) {
   const cli_options *o = p->o;
   if (!replay__source_open(&p->source, o->args[0], o->commits > 0 ? o->commits : COMMITS)) return 1;
-  if (!cli_client_start(&p->client, o)) {
+  cli_options daemon = *o;
+  daemon.completion.mid_line = true; /* holes are there, too */
+  if (!cli_client_start(&p->client, &daemon)) {
     fprintf(stderr, "fimd: the daemon cannot be started: %s\n", strerror(errno));
     return 1;
   }
