@@ -196,6 +196,7 @@ static int find_prompt(run *r) {
   r->typed = completion__window_heal(completion__slice_cut(r->before, line, r->before.len));
   completion__prompt_request request = {
       .engine = r->c->engine,
+      .memo = &r->c->memo,
       .parser = r->c->parser,
       .views = j->views,
       .n_views = j->n_views,

@@ -36,6 +36,7 @@ typedef struct bench {
   completion__documents documents;
   completion__edits edits;
   completion__settled settled;
+  completion__memo memo;
   completion__reuse reuse;
   uint32_t seed;
   char *text; /* [len] */
@@ -100,6 +101,7 @@ static void key(bench *b, size_t at, int which, bool anchored) {
     if (anchored) fprintf(stderr, "the anchor does not fit\n");
     completion__prompt prompt;
     completion__prompt_request r = {.engine = b->engine,
+                                    .memo = &b->memo,
                                     .parser = b->parser,
                                     .views = views,
                                     .n_views = n,
@@ -114,7 +116,7 @@ static void key(bench *b, size_t at, int which, bool anchored) {
     f->ms[PROMPT][f->n] = completion__now_ms() - now - prompt.context_ms;
     if (completion__reuse_anchor(&b->reuse, &k, before, after, &prompt)) exit(1);
   } else {
-    completion__window_count(b->engine, completion__slice_cut(before, at - typed, at));
+    completion__window_count((completion__tokenizer){b->engine, &b->memo}, completion__slice_cut(before, at - typed, at));
     f->ms[PROMPT][f->n] = completion__now_ms() - now;
     f->ms[CONTEXT][f->n] = 0;
   }
@@ -225,6 +227,7 @@ int main(int argc, char **argv) {
   completion__workspace_delete(b.workspace);
   completion__reuse_clear(&b.reuse);
   completion__settled_clear(&b.settled);
+  completion__memo_clear(&b.memo);
   completion__documents_free(&b.documents);
   completion__parser_delete(b.parser);
   engine_pool_delete(b.pool);
