@@ -468,6 +468,7 @@ void completion__job_run(engine_job *job) {
   r.stats.total_ms = completion__now_ms() - j->started_ms;
   tell(&r, r.keep, true, j->on_done);
   note_shown(&r);
+  completion__syntax_refresh(r.c->parser, j->views[0].document, &j->job.cancel);
   completion__buffer_free(&r.virtual_before);
   completion__buffer_free(&r.text);
   engine_tokens_free(&r.ids);

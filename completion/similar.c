@@ -5,13 +5,13 @@
 #include <string.h>
 
 #define WINDOW 12     /* lines */
-#define ABOVE 8       /* of them, those above the cursor; what is written next is like what follows */
+#define ABOVE 8       /* of them, above the cursor; the rest is what follows */
 #define WORD_MIN 3    /* bytes of an identifier */
 #define LEAST 0.3     /* less similar is not shown */
 #define LEAST_WORDS 5 /* around the cursor; fewer say nothing */
 #define SLOTS 1024    /* of a set, a power of two */
 #define BORDER 3      /* lines that a statement may have more than the window */
-#define SHARED_MIN 2  /* identifiers that a statement at either end has of those around the cursor */
+#define SHARED_MIN 2  /* identifiers around the cursor that a statement at either end has */
 #define SHOWN_MIN 3   /* lines; whole statements that are fewer are not cut out */
 
 struct completion__lines {
@@ -263,8 +263,8 @@ static bool belongs(completion__slice t, TSNode node, size_t from, size_t to) {
 }
 
 /* Whole statements: the smallest node around the lines where it is hardly longer, else those of its
- * children that belong there, without those at the ends that have nothing to do with it. Where there
- * are none, the lines as they are. */
+ * children that belong there, without those at the ends that have nothing to do with it. Where
+ * there are none, the lines as they are. */
 static void cut_to_statements(search *s, const completion__lines *l, const TSTree *tree,
                               completion__slice t, completion__similar *x) {
   size_t from = x->start, to = x->end;

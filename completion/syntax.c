@@ -11,6 +11,7 @@
 
 #define SKIP_AFTER_SLOW 16 /* requests */
 #define MATCH_LIMIT 256    /* of a query, in flight */
+#define NEAR_BYTES 200     /* of text that a tree may not have been made from */
 
 /* ---- the parser ------------------------------------------------------------------------ */
 
@@ -107,26 +108,55 @@ static TSTree *parse(completion__parser *p, TSTree *old, completion__text *text,
   return tree;
 }
 
-/* Widens what has changed since the definitions were found by one edit and what the trees before
- * and after it differ in. */
-static void note_change(completion__syntax *s, const TSInputEdit *edit, const TSTree *old) {
-  uint32_t low = edit->start_byte, high = edit->new_end_byte, n = 0;
-  if (s->changed) {
-    uint32_t moved = s->changed_high >= edit->old_end_byte
-                         ? s->changed_high - edit->old_end_byte + edit->new_end_byte
+/* ---- keeping up ------------------------------------------------------------------------ */
+
+/* Where the range lies after an edit, and the edit's new text. */
+static void widen(completion__range *r, const TSInputEdit *edit) {
+  uint32_t low = edit->start_byte, high = edit->new_end_byte;
+  if (r->any) {
+    uint32_t moved = r->high >= edit->old_end_byte
+                         ? r->high - edit->old_end_byte + edit->new_end_byte
                          : edit->new_end_byte;
-    if (s->changed_low < low) low = s->changed_low;
+    if (r->low < low) low = r->low;
     if (moved > high) high = moved;
   }
+  *r = (completion__range){true, low, high};
+}
+
+static void add_range(completion__range *r, uint32_t low, uint32_t high) {
+  if (r->any && r->low < low) low = r->low;
+  if (r->any && r->high > high) high = r->high;
+  *r = (completion__range){true, low, high};
+}
+
+/* What the definitions have to look at again: where the text was edited, and where the trees before
+ * and after differ. */
+static void note_parse(completion__syntax *s, const TSTree *old) {
+  uint32_t n = 0;
   TSRange *ranges = ts_tree_get_changed_ranges(old, s->tree, &n);
-  for (uint32_t i = 0; i < n; i++) {
-    if (ranges[i].start_byte < low) low = ranges[i].start_byte;
-    if (ranges[i].end_byte > high) high = ranges[i].end_byte;
-  }
+  for (uint32_t i = 0; i < n; i++)
+    add_range(&s->changed, ranges[i].start_byte, ranges[i].end_byte);
   free(ranges);
-  s->changed = true;
-  s->changed_low = low;
-  s->changed_high = high;
+  if (s->stale.any) add_range(&s->changed, s->stale.low, s->stale.high);
+}
+
+static void take_text(completion__syntax *s, completion__text *text) {
+  completion__text *held = completion__text_hold(text);
+  completion__text_release(s->text);
+  s->text = held;
+}
+
+/* Moves the old tree along with the edit, if there is one. */
+static void follow(completion__syntax *s, completion__text *text) {
+  TSInputEdit edit;
+  if (s->text != text && completion__syntax_edit(completion__text_slice(s->text),
+                                                 completion__text_slice(text), &edit)) {
+    ts_tree_edit(s->tree, &edit);
+    widen(&s->changed, &edit);
+    widen(&s->stale, &edit);
+    s->definitions_done = false;
+  }
+  take_text(s, text);
 }
 
 const TSTree *completion__syntax_tree(completion__parser *p, completion__document *d,
@@ -134,29 +164,53 @@ const TSTree *completion__syntax_tree(completion__parser *p, completion__documen
   if (!d->syntax) d->syntax = calloc(1, sizeof *d->syntax);
   completion__syntax *s = d->syntax;
   if (!s || !text->language || text->len > COMPLETION__SYNTAX_BYTES) return NULL;
-  if (s->text == text && s->tree) return s->tree;
+  if (s->text == text && s->tree && !s->stale.any) return s->tree;
   if (s->skip > 0) {
     s->skip--;
     return NULL;
   }
-  TSTree *old = s->tree;
-  if (old && s->text->language != text->language) {
-    ts_tree_delete(old);
-    old = NULL;
+  if (s->tree && s->text->language != text->language) {
+    ts_tree_delete(s->tree);
+    s->tree = NULL;
   }
-  TSInputEdit edit;
-  bool edited = old && completion__syntax_edit(completion__text_slice(s->text),
-                                               completion__text_slice(text), &edit);
-  if (edited) ts_tree_edit(old, &edit);
+  TSTree *old = s->tree;
+  if (old) follow(s, text);
+  if (old && !s->stale.any) return old; /* another copy of the text */
   completion__patience wait = {completion__now_ms() + p->patience_ms, cancel};
-  s->tree = parse(p, old, text, &wait);
-  if (!s->tree && !(cancel && atomic_load(cancel))) s->skip = SKIP_AFTER_SLOW;
-  if (!s->tree || !old) s->definitions_begun = false;
-  if (!s->definitions_begun || edited) s->definitions_done = false;
-  if (s->tree && edited && s->definitions_begun) note_change(s, &edit, old);
+  TSTree *tree = parse(p, old, text, &wait);
+  bool cancelled = cancel && atomic_load(cancel);
+  if (!tree && cancelled && old) return NULL; /* it stays, as it is near enough */
+  if (!tree && !cancelled) s->skip = SKIP_AFTER_SLOW;
+  s->tree = tree;
+  if (!tree || !old) s->definitions_begun = s->definitions_done = false;
+  if (tree && old && s->definitions_begun) note_parse(s, old);
+  if (s->changed.any) s->definitions_done = false;
+  s->stale = (completion__range){.any = false};
   if (old) ts_tree_delete(old);
-  completion__text *held = completion__text_hold(text);
-  completion__text_release(s->text);
-  s->text = held;
+  if (!old) take_text(s, text);
   return s->tree;
+}
+
+const TSTree *completion__syntax_near(completion__parser *p, completion__document *d,
+                                      completion__text *text, const atomic_bool *cancel) {
+  completion__syntax *s = d->syntax;
+  if (!s || !s->tree || s->text->language != text->language) goto exact;
+  if (s->text == text) return s->tree;
+  completion__range before = s->stale;
+  size_t start, same_end, longer = s->text->len > text->len ? s->text->len : text->len;
+  if (completion__edits_difference(completion__text_slice(s->text), completion__text_slice(text),
+                                   &start, &same_end) &&
+      longer - start - same_end > NEAR_BYTES)
+    goto exact;
+  if (before.any && before.high - before.low > NEAR_BYTES) goto exact;
+  follow(s, text);
+  return s->tree;
+exact:
+  return completion__syntax_tree(p, d, text, cancel);
+}
+
+void completion__syntax_refresh(completion__parser *p, completion__document *d,
+                                const atomic_bool *cancel) {
+  completion__syntax *s = d->syntax;
+  if (s && s->tree && s->stale.any) completion__syntax_tree(p, d, s->text, cancel);
 }

@@ -34,7 +34,8 @@ static size_t bytes_of(completion__tokenizer e, const engine_tokens *tokens, int
 
 /* ---- after ----------------------------------------------------------------------------- */
 
-int completion__window_after(completion__tokenizer e, completion__slice after, int budget, size_t *end) {
+int completion__window_after(completion__tokenizer e, completion__slice after, int budget,
+                             size_t *end) {
   completion__slice seen = completion__slice_cut(after, 0, (size_t)budget * BYTES_PER_TOKEN);
   for (int i = 0; i < TRIES; i++) {
     if (seen.len < after.len) { /* at a line's end, or at least between characters */
@@ -86,7 +87,8 @@ static size_t *grid_lines(completion__slice t, size_t least, int every, size_t *
 }
 
 /* From *from upwards, whole lines of which fewer than *sum tokens fill the budget. */
-static int add_lines(completion__tokenizer e, completion__slice t, size_t least, int budget, size_t *from) {
+static int add_lines(completion__tokenizer e, completion__slice t, size_t least, int budget,
+                     size_t *from) {
   int sum = 0;
   while (*from > least) {
     size_t up = completion__line_start(t, *from - 1);
