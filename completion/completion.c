@@ -104,6 +104,7 @@ static void errand_close(engine_job *job) {
   errand *e = (errand *)job;
   completion__reuse_clear(&e->c->reuse);
   completion__settled_clear(&e->c->settled);
+  completion__memo_clear(&e->c->memo);
   completion__recent_clear(&e->c->recent);
   completion__buffer_free(&e->c->shown.text);
   completion__parser_delete(e->c->parser);
@@ -116,6 +117,7 @@ static void errand_prompt(engine_job *job) {
   completion *c = e->c;
   completion__slice text = completion__text_slice(e->views[0].text);
   completion__prompt_request r = {.engine = c->engine,
+                                  .memo = &c->memo,
                                   .parser = c->parser,
                                   .views = e->views,
                                   .n_views = e->n_views,

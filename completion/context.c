@@ -258,8 +258,8 @@ int completion__context_collect(const completion__context_request *r, completion
   if (r->n_views < 1 || !r->views[0].text->language) return 0;
   collecting c = {r, out};
   if (r->from > 0) {
-    const TSTree *tree =
-        completion__syntax_tree(r->parser, r->views[0].document, r->views[0].text, r->cancel);
+    const TSTree *tree = (r->signatures_only ? completion__syntax_near : completion__syntax_tree)(
+        r->parser, r->views[0].document, r->views[0].text, r->cancel);
     if (!(tree && add_scopes(&c, tree, r->offset, r->from)))
       add_scopes_by_indentation(&c, r->offset, r->from);
     if (tree) add_imports(&c, tree, r->from);

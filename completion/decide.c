@@ -71,7 +71,7 @@ static bool breaks(const trial *t, size_t keep) {
   size_t absorb = 0;
   bool shown, broken = false;
   if (!make_text(t->r, keep, &put, &absorb, &shown))
-    broken = completion__syntax_breaks(t->r->c->parser, v->document, v->text, t->start,
+    broken = completion__gate_breaks(t->r->c->parser, v->document, v->text, t->start,
                                        t->end + absorb, completion__buffer_slice(&put),
                                        &t->r->j->job.cancel);
   completion__buffer_free(&put);

@@ -309,11 +309,15 @@ static bool settle(completion__syntax *s) {
 
 static void find(completion__parser *p, completion__syntax *s, const atomic_bool *cancel) {
   const TSQuery *query = query_for(p, s->text->language);
+  if (s->definitions_begun && !s->changed.any) {
+    s->definitions_done = true;
+    return;
+  }
   if (!s->definitions_begun) s->n_found = 0;
   finding f = {.text = completion__text_slice(s->text),
                .language = s->text->language,
-               .low = s->definitions_begun ? s->changed_low : 0,
-               .high = s->definitions_begun ? s->changed_high : (uint32_t)s->text->len};
+               .low = s->definitions_begun ? s->changed.low : 0,
+               .high = s->definitions_begun ? s->changed.high : (uint32_t)s->text->len};
   completion__patience wait = {completion__now_ms() + p->patience_ms, cancel};
   if (query) ask(p, query, s->tree, &wait, &f);
   int kept = s->definitions_begun ? keep(s, &f) : 0;
@@ -325,16 +329,28 @@ static void find(completion__parser *p, completion__syntax *s, const atomic_bool
   s->definitions_begun = good;
   s->definitions_done = !(cancel && atomic_load(cancel));
   s->definitions_len = (uint32_t)s->text->len;
-  s->changed = false;
+  s->changed = (completion__range){.any = false};
+}
+
+static int definitions_of(completion__parser *p, completion__syntax *s, const TSTree *tree,
+                          const atomic_bool *cancel, const completion__definition **definitions) {
+  *definitions = NULL;
+  if (!tree) return 0;
+  if (!s->definitions_done) find(p, s, cancel);
+  *definitions = s->definitions;
+  return s->n_definitions;
 }
 
 int completion__syntax_definitions(completion__parser *p, completion__document *d,
                                    completion__text *text, const atomic_bool *cancel,
                                    const completion__definition **definitions) {
-  *definitions = NULL;
-  if (!completion__syntax_tree(p, d, text, cancel)) return 0;
-  completion__syntax *s = d->syntax;
-  if (!s->definitions_done) find(p, s, cancel);
-  *definitions = s->definitions;
-  return s->n_definitions;
+  const TSTree *tree = completion__syntax_tree(p, d, text, cancel);
+  return definitions_of(p, d->syntax, tree, cancel, definitions);
+}
+
+int completion__syntax_definitions_near(completion__parser *p, completion__document *d,
+                                        completion__text *text, const atomic_bool *cancel,
+                                        const completion__definition **definitions) {
+  const TSTree *tree = completion__syntax_near(p, d, text, cancel);
+  return definitions_of(p, d->syntax, tree, cancel, definitions);
 }

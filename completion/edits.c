@@ -56,9 +56,9 @@ void completion__edits_note(completion__edits *e, const completion__document *d,
     x->start = moved(x->start, start, old_end, new_end);
     x->end = moved(x->end, start, old_end, new_end);
     bool one = x->start <= new_end + APART && start <= x->end + APART;
-    if (!one && x->end > x->start) continue;
-    if (one && x->start < now.start) now.start = x->start;
-    if (one && x->end > now.end) now.end = x->end;
+    if (!one) continue;
+    if (x->start < now.start) now.start = x->start;
+    if (x->end > now.end) now.end = x->end;
     drop(e, i);
   }
   if (new_end - start > BYTES_MAX) return;

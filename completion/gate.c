@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define ELSEWHERE 1000 /* bytes: an error that far away is none of a place's */
+
 /* ---- the stretch ----------------------------------------------------------------------- */
 
 static bool at_margin(completion__slice line) {
@@ -44,6 +46,70 @@ void completion__gate_stretch(completion__slice all, size_t start, size_t end, s
 
 /* ---- parses ---------------------------------------------------------------------------- */
 
+/* Code in parts, one after the other, and when to give up on it. */
+typedef struct code {
+  const completion__slice *parts;
+  int n;
+} code;
+
+typedef struct waiting {
+  completion__patience patience;
+  bool strict; /* give up with the first error */
+  bool failed; /* that is why */
+} waiting;
+
+static const char *read_code(void *payload, uint32_t at, TSPoint point, uint32_t *read) {
+  (void)point;
+  const code *c = payload;
+  size_t from = at;
+  for (int i = 0; i < c->n; i++) {
+    if (from < c->parts[i].len) {
+      *read = (uint32_t)(c->parts[i].len - from);
+      return c->parts[i].s + from;
+    }
+    from -= c->parts[i].len;
+  }
+  *read = 0;
+  return "";
+}
+
+static bool progress(TSParseState *state) {
+  waiting *w = state->payload;
+  w->failed = w->strict && state->has_error; /* in every way to read it */
+  return w->failed || completion__patience_ends(&w->patience);
+}
+
+static TSTree *parse(completion__parser *p, const grammars_language *l, code c, const TSTree *old,
+                     waiting *w) {
+  TSInput input = {.payload = &c, .read = read_code, .encoding = TSInputEncodingUTF8};
+  TSParseOptions options = {.payload = w, .progress_callback = progress};
+  if (!ts_parser_set_language(p->parser, l->grammar())) return NULL;
+  TSTree *tree = ts_parser_parse_with_options(p->parser, old, input, options);
+  ts_parser_reset(p->parser);
+  return tree;
+}
+
+static waiting wait_for(const completion__parser *p, const atomic_bool *cancel, bool strict) {
+  return (waiting){.patience = {completion__now_ms() + completion__parser_patience(p), cancel},
+                   .strict = strict};
+}
+
+/* The edit by which `put` takes the place of `out` behind `before`. */
+static TSInputEdit edit_of(completion__slice lead, completion__slice before, completion__slice out,
+                           completion__slice put) {
+  size_t at = lead.len + before.len;
+  TSPoint start =
+      completion__syntax_point(completion__syntax_point((TSPoint){0, 0}, lead), before);
+  return (TSInputEdit){.start_byte = (uint32_t)at,
+                       .old_end_byte = (uint32_t)(at + out.len),
+                       .new_end_byte = (uint32_t)(at + put.len),
+                       .start_point = start,
+                       .old_end_point = completion__syntax_point(start, out),
+                       .new_end_point = completion__syntax_point(start, put)};
+}
+
+/* ---- from near ------------------------------------------------------------------------- */
+
 bool completion__gate_open(completion__gate *g, completion__parser *p, const grammars_language *l,
                            completion__slice all, size_t start, size_t end,
                            const atomic_bool *cancel) {
@@ -54,12 +120,13 @@ bool completion__gate_open(completion__gate *g, completion__parser *p, const gra
                           .language = l,
                           .cancel = cancel,
                           .before = completion__slice_cut(all, from, start),
-                          .replaced = completion__slice_cut(all, start, end),
-                          .after = completion__slice_cut(all, end, to)};
+                          .rest = completion__slice_cut(all, start, to),
+                          .replaced = end - start};
   /* What stands before it in the file is not code at all, for this grammar. */
   if (from > 0 && strcmp(l->name, "php") == 0) g->lead = completion__slice_of("<?php\n", 6);
-  const completion__slice parts[] = {g->lead, g->before, g->replaced, g->after};
-  g->tree = completion__syntax_parse(p, l, parts, 4, NULL, cancel);
+  const completion__slice parts[] = {g->lead, g->before, g->rest};
+  waiting w = wait_for(p, cancel, false);
+  g->tree = parse(p, l, (code){parts, 3}, NULL, &w);
   if (g->tree) g->errors = completion__syntax_errors(g->tree);
   return g->tree != NULL;
 }
@@ -70,26 +137,56 @@ void completion__gate_close(completion__gate *g) {
 }
 
 int completion__gate_ask(const completion__gate *g, completion__slice put, size_t absorbed) {
-  size_t at = g->lead.len + g->before.len;
-  TSPoint start = completion__syntax_point(
-      completion__syntax_point((TSPoint){0, 0}, g->lead), g->before);
-  TSInputEdit edit = {
-      .start_byte = (uint32_t)at,
-      .old_end_byte = (uint32_t)(at + g->replaced.len + absorbed),
-      .new_end_byte = (uint32_t)(at + put.len),
-      .start_point = start,
-      .old_end_point =
-          completion__syntax_point(completion__syntax_point(start, g->replaced),
-                                   completion__slice_cut(g->after, 0, absorbed)),
-      .new_end_point = completion__syntax_point(start, put),
-  };
+  completion__slice out = completion__slice_cut(g->rest, 0, g->replaced + absorbed);
+  TSInputEdit edit = edit_of(g->lead, g->before, out, put);
   const completion__slice parts[] = {g->lead, g->before, put,
-                                     completion__slice_cut(g->after, absorbed, g->after.len)};
+                                     completion__slice_cut(g->rest, out.len, g->rest.len)};
+  waiting w = wait_for(g->parser, g->cancel, false);
   TSTree *old = ts_tree_copy(g->tree);
   ts_tree_edit(old, &edit);
-  TSTree *tree = completion__syntax_parse(g->parser, g->language, parts, 4, old, g->cancel);
+  TSTree *tree = parse(g->parser, g->language, (code){parts, 4}, old, &w);
   ts_tree_delete(old);
   int errors = tree ? completion__syntax_errors(tree) - g->errors : -g->errors;
   if (tree) ts_tree_delete(tree);
   return errors;
+}
+
+/* ---- the document as a whole ----------------------------------------------------------- */
+
+/* Has the tree, of an older text perhaps, errors that the place has nothing to do with? */
+static bool fails_elsewhere(const TSTree *tree, size_t at) {
+  TSTreeCursor cursor = ts_tree_cursor_new(ts_tree_root_node(tree));
+  bool found = false;
+  for (bool more = true; more && !found;) {
+    TSNode node = ts_tree_cursor_current_node(&cursor);
+    if (ts_node_is_error(node) || ts_node_is_missing(node))
+      found = ts_node_end_byte(node) + ELSEWHERE < at || ts_node_start_byte(node) > at + ELSEWHERE;
+    if (ts_node_has_error(node) && ts_tree_cursor_goto_first_child(&cursor)) continue;
+    while (!(more = ts_tree_cursor_goto_next_sibling(&cursor)))
+      if (!ts_tree_cursor_goto_parent(&cursor)) break;
+  }
+  ts_tree_cursor_delete(&cursor);
+  return found;
+}
+
+bool completion__gate_breaks(completion__parser *p, completion__document *d, completion__text *text,
+                             size_t start, size_t end, completion__slice put,
+                             const atomic_bool *cancel) {
+  const TSTree *own = completion__syntax_near(p, d, text, cancel);
+  if (!own || fails_elsewhere(own, start)) return false; /* without a parse */
+  own = completion__syntax_tree(p, d, text, cancel);
+  if (!own || ts_node_has_error(ts_tree_root_node(own))) return false;
+  completion__slice all = completion__text_slice(text);
+  const completion__slice parts[] = {completion__slice_cut(all, 0, start), put,
+                                     completion__slice_cut(all, end, all.len)};
+  TSInputEdit edit =
+      edit_of((completion__slice){0}, parts[0], completion__slice_cut(all, start, end), put);
+  waiting w = wait_for(p, cancel, true);
+  TSTree *old = ts_tree_copy(own);
+  ts_tree_edit(old, &edit);
+  TSTree *tree = parse(p, text->language, (code){parts, 3}, old, &w);
+  bool broken = tree ? ts_node_has_error(ts_tree_root_node(tree)) : w.failed;
+  if (tree) ts_tree_delete(tree);
+  ts_tree_delete(old);
+  return broken;
 }

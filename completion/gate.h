@@ -17,7 +17,8 @@ typedef struct completion__gate {
   completion__parser *parser;
   const grammars_language *language;
   const atomic_bool *cancel;
-  completion__slice lead, before, replaced, after; /* parsed; the text replaces the third */
+  completion__slice lead, before, rest; /* what is parsed; borrowed */
+  size_t replaced; /* bytes at the start of rest that the text takes the place of */
   TSTree *tree; /* owned: without the text */
   int errors;   /* in it */
 } completion__gate;
@@ -31,6 +32,13 @@ void completion__gate_close(completion__gate *g);
 /* How many more places the grammar cannot read with `put` in place, which takes the place of
  * `absorbed` more bytes; negative: fewer. As few as can be where it cannot be told. */
 int completion__gate_ask(const completion__gate *g, completion__slice put, size_t absorbed);
+
+/* Would the document, of which the grammar can read everything, hold something that it cannot with
+ * bytes start..end replaced by `put`? False also where there is such a thing already, or it cannot be
+ * told. */
+bool completion__gate_breaks(completion__parser *p, completion__document *d, completion__text *text,
+                             size_t start, size_t end, completion__slice put,
+                             const atomic_bool *cancel);
 
 /* The stretch of `all` around start..end that is parsed. */
 void completion__gate_stretch(completion__slice all, size_t start, size_t end, size_t *from,

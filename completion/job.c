@@ -91,6 +91,7 @@ static int find_prompt(completion__run *r) {
   r->typed = completion__window_heal(completion__slice_cut(r->before, line, r->before.len));
   completion__prompt_request request = {
       .engine = r->c->engine,
+      .memo = &r->c->memo,
       .parser = r->c->parser,
       .views = j->views,
       .n_views = j->n_views,
@@ -292,6 +293,7 @@ void completion__job_run(engine_job *job) {
   r.stats.total_ms = completion__now_ms() - j->started_ms;
   completion__tell_end(&r);
   note_shown(&r);
+  completion__syntax_refresh(r.c->parser, j->views[0].document, &j->job.cancel);
   completion__buffer_free(&r.virtual_before);
   completion__buffer_free(&r.text);
   engine_tokens_free(&r.ids);

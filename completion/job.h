@@ -39,6 +39,7 @@ struct completion {
   completion__parser *parser;
   completion__reuse reuse;
   completion__settled settled;
+  completion__memo memo;
   completion__recent recent;
   struct completion__shown {
     const completion__document *document; /* only compared; NULL: nothing was shown */

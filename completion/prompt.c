@@ -25,8 +25,12 @@ typedef struct layout {
   completion__buffer head;  /* the prefix up to its window */
 } layout;
 
+static completion__tokenizer tokenizer(const layout *l) {
+  return (completion__tokenizer){l->r->engine, l->r->memo};
+}
+
 static int append_text(const layout *l, const char *s, size_t len, engine_tokens *out) {
-  return completion__window_tokenize(l->r->engine, completion__slice_of(s, len), out);
+  return completion__window_tokenize(tokenizer(l), completion__slice_of(s, len), out);
 }
 
 static int append_id(engine_tokens *out, int32_t id) {
@@ -122,7 +126,7 @@ static int append_all(const layout *l, engine_tokens *out) {
 
 /* Tokens of a text that the prompt will have, or of the line that a path stands on. */
 static int count(const layout *l, completion__slice t) {
-  return completion__window_count(l->r->engine, t);
+  return completion__window_count(tokenizer(l), t);
 }
 
 static int count_name(const layout *l, const char *name) {
@@ -203,7 +207,7 @@ static int collect(layout *l, bool signatures_only, completion__prompt *out) {
  * all; what one of them leaves the others take. */
 static int arrange(layout *l, int all, completion__prompt *out) {
   const completion__prompt_request *r = l->r;
-  const engine *e = r->engine;
+  completion__tokenizer e = tokenizer(l);
   int reserve = r->no_context ? 0 : all / 4, used = 0;
   int suffix = completion__window_after(e, r->after, all / 4, &l->to);
   if (suffix < 0) return suffix;
@@ -234,15 +238,15 @@ static bool arrange_as_settled(layout *l, int all, completion__prompt *out) {
                                        r->no_context, r->before))
     return false;
   l->from = s->from;
-  int head = completion__window_count(r->engine, completion__buffer_slice(&s->head));
+  int head = count(l, completion__buffer_slice(&s->head));
   int prefix =
-      completion__window_count(r->engine, completion__slice_cut(r->before, s->from, r->before.len));
+      count(l, completion__slice_cut(r->before, s->from, r->before.len));
   if (head < 0 || prefix < 0) return false;
   int used = s->repository.n + head, left = all - used - prefix, want = all / 4;
   if (s->from > 0 && prefix < (all - used) / 4) return false; /* too little of it is shown */
   int spare = left - (r->no_context || used > all / 4 ? 0 : all / 4 - used);
   if (s->from == 0 && spare > want) want = spare;
-  int suffix = completion__window_after(r->engine, r->after, want, &l->to);
+  int suffix = completion__window_after(tokenizer(l), r->after, want, &l->to);
   if (suffix < 0 || suffix > left || collect(l, true, out)) return false;
   for (int i = 0; i < l->context.n; i++) /* what the window shows is not missing */
     if (is_superfluous(l, &l->context.pieces[i]))

@@ -7,12 +7,14 @@
 #ifndef FIMD_COMPLETION_PROMPT_H
 #define FIMD_COMPLETION_PROMPT_H
 
+#include "completion/memo.h"
 #include "completion/settled.h"
 
 #define COMPLETION__PROMPT_MIN 32 /* tokens; a smaller budget is refused */
 
 typedef struct completion__prompt_request {
   const engine *engine;
+  completion__memo *memo; /* NULL: none */
   completion__parser *parser;
   const completion__view *views; /* [n_views] the document asked about first */
   int n_views;

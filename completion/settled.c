@@ -25,7 +25,7 @@ void completion__settled_clear(completion__settled *s) {
 /* ---- listed ---------------------------------------------------------------------------- */
 
 static completion__listed list_new(int n, size_t paths, char **to) {
-  completion__listed l = {.pieces = n ? malloc((size_t)n * sizeof *l.pieces + paths) : NULL};
+  completion__listed l = {.pieces = n > 0 ? malloc((size_t)n * sizeof *l.pieces + paths) : NULL};
   if (l.pieces) l.n = n;
   *to = (char *)(l.pieces + l.n);
   return l;

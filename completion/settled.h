@@ -35,7 +35,8 @@ typedef struct completion__settled {
       raw[COMPLETION__PIECES_MAX];  /* [n] owned: the pieces as they stand in a text */
   bool own[COMPLETION__PIECES_MAX]; /* [n] of the document itself */
   size_t at[COMPLETION__PIECES_MAX]; /* [n] where it stood last */
-  char *closed[COMPLETION__PIECES_MAX]; /* [n] owned: the path of a file that is not open, or NULL */
+  /* [n] owned: the path of a file that is not open, or NULL */
+  char *closed[COMPLETION__PIECES_MAX];
   int n;
   completion__listed listed; /* owned */
   engine_tokens repository; /* owned: the prompt up to <|fim_prefix|> */

@@ -131,7 +131,9 @@ static void add_signatures(collecting *c, words *w, int view, completion__why wh
   const completion__context_request *r = c->r;
   const completion__view *v = &r->views[view];
   const completion__definition *definitions;
-  int n = completion__syntax_definitions(r->parser, v->document, v->text, r->cancel, &definitions);
+  int n = (r->signatures_only ? completion__syntax_definitions_near
+                              : completion__syntax_definitions)(r->parser, v->document, v->text,
+                                                                r->cancel, &definitions);
   bool mentioned = why == COMPLETION__WHY_MENTIONED;
   bool imported = view > 0 && mentions(&r->views[0], v->place->path);
   completion__slice t = completion__text_slice(v->text);
@@ -180,7 +182,9 @@ static void on_symbol(void *user, int name, const completion__symbol *s,
   looking *l = user;
   const word *near = words_slot(l->w, l->names[name]);
   bool mentioned = l->why == COMPLETION__WHY_MENTIONED;
-  if (completion__family(s->file->language) != l->family || (mentioned && s->kind != COMPLETION__TYPE)) return;
+  if (completion__family(s->file->language) != l->family ||
+      (mentioned && s->kind != COMPLETION__TYPE))
+    return;
   double score = near->weight;
   if (score == 0) return;
   if (nearness == COMPLETION__IMPORTED) {
@@ -206,7 +210,11 @@ static void on_symbol(void *user, int name, const completion__symbol *s,
 static void add_symbols(collecting *c, words *w, completion__why why) {
   const completion__view *v = &c->r->views[0];
   completion__slice names[WORDS_MAX];
-  looking l = {.c = c, .w = w, .why = why, .family = completion__family(v->text->language), .names = names};
+  looking l = {.c = c,
+               .w = w,
+               .why = why,
+               .family = completion__family(v->text->language),
+               .names = names};
   completion__symbols_query q = {.text = completion__text_slice(v->text),
                                  .own = v->document->path,
                                  .names = names,

@@ -5,12 +5,13 @@
 #include <string.h>
 
 #define WINDOW 12     /* lines */
-#define ABOVE 8       /* of them, those above the cursor; what is written next is like what follows */
+#define ABOVE 8       /* of them, above the cursor; the rest is what follows */
 #define WORD_MIN 3    /* bytes of an identifier */
 #define LEAST 0.3     /* less similar is not shown */
 #define LEAST_WORDS 5 /* around the cursor; fewer say nothing */
 #define SLOTS 1024    /* of a set, a power of two */
 #define BORDER 3      /* lines that a statement may have more than the window */
+#define SHARED_MIN 2  /* identifiers around the cursor that a statement at either end has */
 #define SHOWN_MIN 3   /* lines; whole statements that are fewer are not cut out */
 
 struct completion__lines {
@@ -74,10 +75,10 @@ static bool set_add(set *s, uint32_t id) {
 static void add_keywords(set *s) {
   static const char words[] =
       "and async await bool break case char class const continue def default elif else end enum "
-      "export extern false final float fn for from func function goto if impl import in int "
-      "interface let match mut new nil none None not null or private protected pub public "
-      "return Self self size_t static string struct super switch then this throw true True False "
-      "try type typedef union unsigned use using var void while with yield";
+      "export extern false final float fn for from func function goto if impl import in include "
+      "int interface let match mut new nil none None not null or package private protected pub "
+      "public return Self self size_t static string struct super switch then this throw true True "
+      "False try type typedef union unsigned use using var void while with yield";
   completion__slice t = {words, sizeof words - 1};
   for (size_t at = 0; at < t.len;) {
     uint32_t id = identifier(t, &at);
@@ -236,9 +237,36 @@ static int lines_between(completion__slice t, size_t from, size_t to) {
   return n;
 }
 
+/* How many of the identifiers around the cursor the lines of [from, to) have. */
+static int count_shared(search *s, const completion__lines *l, size_t from, size_t to) {
+  int n = 0, last = line_at(l, to ? to - 1 : 0);
+  memset(s->seen, 0, sizeof s->seen);
+  for (uint32_t i = l->first[line_at(l, from)]; i < l->first[last + 1]; i++) {
+    uint32_t slot = l->ids[i], in;
+    while ((in = s->wanted.slots[slot & (SLOTS - 1)]) && in != l->ids[i]) slot++;
+    uint32_t *seen = &s->seen[slot & (SLOTS - 1)];
+    n += in && !*seen;
+    if (in) *seen = 1;
+  }
+  return n;
+}
+
+/* Does the node belong to the window [from, to)? It lies within, or half of it does and it is not
+ * much longer. */
+static bool belongs(completion__slice t, TSNode node, size_t from, size_t to) {
+  size_t start = ts_node_start_byte(node), end = ts_node_end_byte(node);
+  if (!ts_node_is_named(node) || end > t.len || end <= from || start >= to) return false;
+  if (start >= from && end <= to) return true;
+  int all = lines_between(t, start, end);
+  int within = lines_between(t, start > from ? start : from, end < to ? end : to);
+  return all <= WINDOW + BORDER && 2 * within >= all;
+}
+
 /* Whole statements: the smallest node around the lines where it is hardly longer, else those of its
- * children that lie within. Where there are none, the lines as they are. */
-static void cut_to_statements(const TSTree *tree, completion__slice t, completion__similar *x) {
+ * children that belong there, without those at the ends that have nothing to do with it. Where
+ * there are none, the lines as they are. */
+static void cut_to_statements(search *s, const completion__lines *l, const TSTree *tree,
+                              completion__slice t, completion__similar *x) {
   size_t from = x->start, to = x->end;
   while (from < to && (t.s[from] == '\n' || completion__is_blank(t.s[from]))) from++;
   while (to > from && (t.s[to - 1] == '\n' || completion__is_blank(t.s[to - 1]))) to--;
@@ -247,19 +275,22 @@ static void cut_to_statements(const TSTree *tree, completion__slice t, completio
                                                         (uint32_t)to - 1);
   size_t start = ts_node_start_byte(node), end = ts_node_end_byte(node);
   if (end > t.len) return;
-  if (lines_between(t, start, end) > WINDOW + BORDER) {
+  if (lines_between(t, start, end) > WINDOW + BORDER || ts_node_is_null(ts_node_parent(node))) {
     TSTreeCursor cursor = ts_tree_cursor_new(node);
     bool more = ts_tree_cursor_goto_first_child_for_byte(&cursor, (uint32_t)from) >= 0;
-    start = end = 0;
+    size_t last = 0; /* the end of the last one that has something to do with it */
     for (; more; more = ts_tree_cursor_goto_next_sibling(&cursor)) {
       TSNode child = ts_tree_cursor_current_node(&cursor);
-      if (ts_node_end_byte(child) > to) break;
-      if (ts_node_start_byte(child) < from || !ts_node_is_named(child)) continue;
-      if (!end) start = ts_node_start_byte(child);
-      end = ts_node_end_byte(child);
+      if (ts_node_start_byte(child) >= to) break;
+      if (!belongs(t, child, from, to) ||
+          count_shared(s, l, ts_node_start_byte(child), ts_node_end_byte(child)) < SHARED_MIN)
+        continue;
+      if (!last) start = ts_node_start_byte(child);
+      last = ts_node_end_byte(child);
     }
     ts_tree_cursor_delete(&cursor);
-    if (!end || lines_between(t, start, end) < SHOWN_MIN) return;
+    end = last;
+    if (!last || lines_between(t, start, end) < SHOWN_MIN) return;
   }
   x->start = completion__line_start(t, start);
   x->end = end && t.s[end - 1] == '\n' ? end - 1 : completion__line_end(t, end);
@@ -298,7 +329,8 @@ int completion__similar_find(completion__parser *p, const completion__view *view
     const completion__view *v = &views[out[i].view];
     const TSTree *tree = completion__syntax_tree(p, v->document, v->text, cancel);
     completion__similar cut = out[i];
-    if (tree) cut_to_statements(tree, completion__text_slice(v->text), &cut);
+    const completion__lines *l = lines_of(v);
+    if (tree && l) cut_to_statements(s, l, tree, completion__text_slice(v->text), &cut);
     if (cut.view != 0 || cut.end <= from || cut.start >= to) out[i] = cut;
   }
   free(s);

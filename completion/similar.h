@@ -2,9 +2,9 @@
  *
  * Code is often written again with other names. Windows of a few lines, of the document where the
  * prompt does not show it and of the other open documents in the same language, are compared with
- * the lines around the cursor by their sets of identifiers (Jaccard: how many they share, of all that
- * they have). The best one or two are cut to whole statements by the tree. A document's identifiers
- * are kept line by line until its text changes. Engine thread only. */
+ * the lines around the cursor by their sets of identifiers (Jaccard: how many they share, of all
+ * that they have). The best one or two are cut to whole statements by the tree. A document's
+ * identifiers are kept line by line until its text changes. Engine thread only. */
 #ifndef FIMD_COMPLETION_SIMILAR_H
 #define FIMD_COMPLETION_SIMILAR_H
 

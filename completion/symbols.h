@@ -1,10 +1,10 @@
 /* symbols.h - the definition index: which files of the workspace define a name, and how.
  *
- * Filled by the workspace's background thread, which reads the files that may be read and no others,
- * with the queries that documents are read with (definitions.c); asked by the engine thread for the
- * few hundred names near a cursor. Reading a file needs no lock; everything else is called under the
- * workspace's, for well under a millisecond. What is found for a name is a function of the files
- * alone, not of the order in which they came.
+ * Filled by the workspace's background thread, which reads the files that may be read and no
+ * others, with the queries that documents are read with (definitions.c); asked by the engine thread
+ * for the few hundred names near a cursor. Reading a file needs no lock; everything else is called
+ * under the workspace's, for well under a millisecond. What is found for a name is a function of
+ * the files alone, not of the order in which they came.
  *
  * Memory is bounded: a file whose symbols would exceed the bound is left out, as is what a file
  * has beyond COMPLETION__SYMBOLS_OF_FILE. */
@@ -41,7 +41,7 @@ struct completion__symbol_file {
   bool hidden;  /* open in an editor, whose text counts */
   size_t bytes; /* that it takes */
   int n;
-  completion__symbol symbols[]; /* [n] by hash of their name, then by place; texts and path follow */
+  completion__symbol symbols[]; /* [n] by hash, then by place; texts and path follow */
 };
 
 /* NULL: out of memory. max_bytes 0: COMPLETION__SYMBOLS_BYTES. */

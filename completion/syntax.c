@@ -9,9 +9,9 @@
 #include "completion/edits.h"
 #include "completion/similar.h"
 
-#define ELSEWHERE 1000     /* bytes: an error that far away is none of a place's */
 #define SKIP_AFTER_SLOW 16 /* requests */
 #define MATCH_LIMIT 256    /* of a query, in flight */
+#define NEAR_BYTES 200     /* of text that a tree may not have been made from */
 
 /* ---- the parser ------------------------------------------------------------------------ */
 
@@ -98,41 +98,65 @@ static const char *read_text(void *payload, uint32_t at, TSPoint point, uint32_t
   return *read ? t->bytes + at : "";
 }
 
-static TSTree *parse_input(completion__parser *p, const TSTree *old, const grammars_language *l,
-                           TSInput input, completion__patience *wait) {
+static TSTree *parse(completion__parser *p, const TSTree *old, completion__text *text,
+                     completion__patience *wait) {
+  TSInput input = {.payload = text, .read = read_text, .encoding = TSInputEncodingUTF8};
   TSParseOptions options = {.payload = wait, .progress_callback = parse_progress};
-  input.encoding = TSInputEncodingUTF8;
-  if (!ts_parser_set_language(p->parser, l->grammar())) return NULL;
+  if (!ts_parser_set_language(p->parser, text->language->grammar())) return NULL;
   TSTree *tree = ts_parser_parse_with_options(p->parser, old, input, options);
   ts_parser_reset(p->parser);
   return tree;
 }
 
-static TSTree *parse(completion__parser *p, TSTree *old, completion__text *text,
-                     completion__patience *wait) {
-  return parse_input(p, old, text->language, (TSInput){.payload = text, .read = read_text}, wait);
-}
+/* ---- keeping up ------------------------------------------------------------------------ */
 
-/* Widens what has changed since the definitions were found by one edit and what the trees before
- * and after it differ in. */
-static void note_change(completion__syntax *s, const TSInputEdit *edit, const TSTree *old) {
-  uint32_t low = edit->start_byte, high = edit->new_end_byte, n = 0;
-  if (s->changed) {
-    uint32_t moved = s->changed_high >= edit->old_end_byte
-                         ? s->changed_high - edit->old_end_byte + edit->new_end_byte
+/* Where the range lies after an edit, and the edit's new text. */
+static void widen(completion__range *r, const TSInputEdit *edit) {
+  uint32_t low = edit->start_byte, high = edit->new_end_byte;
+  if (r->any) {
+    uint32_t moved = r->high >= edit->old_end_byte
+                         ? r->high - edit->old_end_byte + edit->new_end_byte
                          : edit->new_end_byte;
-    if (s->changed_low < low) low = s->changed_low;
+    if (r->low < low) low = r->low;
     if (moved > high) high = moved;
   }
+  *r = (completion__range){true, low, high};
+}
+
+static void add_range(completion__range *r, uint32_t low, uint32_t high) {
+  if (r->any && r->low < low) low = r->low;
+  if (r->any && r->high > high) high = r->high;
+  *r = (completion__range){true, low, high};
+}
+
+/* What the definitions have to look at again: where the text was edited, and where the trees before
+ * and after differ. */
+static void note_parse(completion__syntax *s, const TSTree *old) {
+  uint32_t n = 0;
   TSRange *ranges = ts_tree_get_changed_ranges(old, s->tree, &n);
-  for (uint32_t i = 0; i < n; i++) {
-    if (ranges[i].start_byte < low) low = ranges[i].start_byte;
-    if (ranges[i].end_byte > high) high = ranges[i].end_byte;
-  }
+  for (uint32_t i = 0; i < n; i++)
+    add_range(&s->changed, ranges[i].start_byte, ranges[i].end_byte);
   free(ranges);
-  s->changed = true;
-  s->changed_low = low;
-  s->changed_high = high;
+  if (s->stale.any) add_range(&s->changed, s->stale.low, s->stale.high);
+}
+
+static void take_text(completion__syntax *s, completion__text *text) {
+  completion__text *held = completion__text_hold(text);
+  completion__text_release(s->text);
+  s->text = held;
+}
+
+/* Moves the old tree along with the edit, if there is one. */
+static void follow(completion__syntax *s, completion__text *text) {
+  TSInputEdit edit;
+  if (s->text != text && completion__syntax_edit(completion__text_slice(s->text),
+                                                 completion__text_slice(text), &edit)) {
+    ts_tree_edit(s->tree, &edit);
+    widen(&s->changed, &edit);
+    widen(&s->stale, &edit);
+    s->definitions_done = false;
+  }
+  take_text(s, text);
 }
 
 const TSTree *completion__syntax_tree(completion__parser *p, completion__document *d,
@@ -140,126 +164,58 @@ const TSTree *completion__syntax_tree(completion__parser *p, completion__documen
   if (!d->syntax) d->syntax = calloc(1, sizeof *d->syntax);
   completion__syntax *s = d->syntax;
   if (!s || !text->language || text->len > COMPLETION__SYNTAX_BYTES) return NULL;
-  if (s->text == text && s->tree) return s->tree;
+  if (s->text == text && s->tree && !s->stale.any) return s->tree;
   if (s->skip > 0) {
     s->skip--;
     return NULL;
   }
-  TSTree *old = s->tree;
-  if (old && s->text->language != text->language) {
-    ts_tree_delete(old);
-    old = NULL;
+  if (s->tree && s->text->language != text->language) {
+    ts_tree_delete(s->tree);
+    s->tree = NULL;
   }
-  TSInputEdit edit;
-  bool edited = old && completion__syntax_edit(completion__text_slice(s->text),
-                                               completion__text_slice(text), &edit);
-  if (edited) ts_tree_edit(old, &edit);
+  TSTree *old = s->tree;
+  if (old) follow(s, text);
+  if (old && !s->stale.any) return old; /* another copy of the text */
   completion__patience wait = {completion__now_ms() + p->patience_ms, cancel};
-  s->tree = parse(p, old, text, &wait);
-  if (!s->tree && !(cancel && atomic_load(cancel))) s->skip = SKIP_AFTER_SLOW;
-  if (!s->tree || !old) s->definitions_begun = false;
-  if (!s->definitions_begun || edited) s->definitions_done = false;
-  if (s->tree && edited && s->definitions_begun) note_change(s, &edit, old);
+  TSTree *tree = parse(p, old, text, &wait);
+  bool cancelled = cancel && atomic_load(cancel);
+  if (!tree && cancelled && old) return NULL; /* it stays, as it is near enough */
+  if (!tree && !cancelled) s->skip = SKIP_AFTER_SLOW;
+  s->tree = tree;
+  if (!tree || !old) s->definitions_begun = s->definitions_done = false;
+  if (tree && old && s->definitions_begun) note_parse(s, old);
+  if (s->changed.any) s->definitions_done = false;
+  s->stale = (completion__range){.any = false};
   if (old) ts_tree_delete(old);
-  completion__text *held = completion__text_hold(text);
-  completion__text_release(s->text);
-  s->text = held;
+  if (!old) take_text(s, text);
   return s->tree;
 }
-/* ---- stretches of code, and errors ----------------------------------------------------- */
 
-typedef struct stretch {
-  const completion__slice *parts;
-  int n;
-} stretch;
-
-static const char *read_parts(void *payload, uint32_t at, TSPoint point, uint32_t *read) {
-  (void)point;
-  const stretch *s = payload;
-  size_t from = at;
-  for (int i = 0; i < s->n; i++) {
-    if (from < s->parts[i].len) {
-      *read = (uint32_t)(s->parts[i].len - from);
-      return s->parts[i].s + from;
-    }
-    from -= s->parts[i].len;
-  }
-  *read = 0;
-  return "";
-}
-
-TSTree *completion__syntax_parse(completion__parser *p, const grammars_language *l,
-                                 const completion__slice *parts, int n, const TSTree *old,
-                                 const atomic_bool *cancel) {
-  size_t len = 0;
-  for (int i = 0; i < n; i++) len += parts[i].len;
-  if (len > COMPLETION__SYNTAX_BYTES) return NULL;
-  stretch s = {parts, n};
-  completion__patience wait = {completion__now_ms() + p->patience_ms, cancel};
-  return parse_input(p, old, l, (TSInput){.payload = &s, .read = read_parts}, &wait);
-}
-
-/* A parse that is over with the first error. */
-typedef struct strict {
-  completion__patience wait;
-  bool failed;
-} strict;
-
-static bool strict_progress(TSParseState *state) {
-  strict *s = state->payload;
-  s->failed = state->has_error; /* in every way to read it */
-  return s->failed || completion__patience_ends(&s->wait);
-}
-
-/* Did the tree, of an older text perhaps, have errors that the place has nothing to do with? */
-static bool fails_elsewhere(const TSTree *tree, size_t at) {
-  TSTreeCursor cursor = ts_tree_cursor_new(ts_tree_root_node(tree));
-  bool found = false;
-  for (bool more = true; more && !found;) {
-    TSNode node = ts_tree_cursor_current_node(&cursor);
-    if (ts_node_is_error(node) || ts_node_is_missing(node))
-      found = ts_node_end_byte(node) + ELSEWHERE < at || ts_node_start_byte(node) > at + ELSEWHERE;
-    if (ts_node_has_error(node) && ts_tree_cursor_goto_first_child(&cursor)) continue;
-    while (!(more = ts_tree_cursor_goto_next_sibling(&cursor)))
-      if (!ts_tree_cursor_goto_parent(&cursor)) break;
-  }
-  ts_tree_cursor_delete(&cursor);
-  return found;
-}
-
-bool completion__syntax_breaks(completion__parser *p, completion__document *d,
-                               completion__text *text, size_t start, size_t end,
-                               completion__slice put, const atomic_bool *cancel) {
+const TSTree *completion__syntax_near(completion__parser *p, completion__document *d,
+                                      completion__text *text, const atomic_bool *cancel) {
   completion__syntax *s = d->syntax;
-  if (s && s->tree && s->text != text && fails_elsewhere(s->tree, start)) return false;
-  const TSTree *own = completion__syntax_tree(p, d, text, cancel);
-  if (!own || ts_node_has_error(ts_tree_root_node(own))) return false;
-  completion__slice all = completion__text_slice(text);
-  const completion__slice parts[] = {completion__slice_cut(all, 0, start), put,
-                                     completion__slice_cut(all, end, all.len)};
-  TSPoint at = completion__syntax_point((TSPoint){0, 0}, parts[0]);
-  TSInputEdit edit = {
-      .start_byte = (uint32_t)start,
-      .old_end_byte = (uint32_t)end,
-      .new_end_byte = (uint32_t)(start + put.len),
-      .start_point = at,
-      .old_end_point = completion__syntax_point(at, completion__slice_cut(all, start, end)),
-      .new_end_point = completion__syntax_point(at, put),
-  };
-  stretch code = {parts, 3};
-  strict wait = {.wait = {completion__now_ms() + p->patience_ms, cancel}};
-  TSInput input = {.payload = &code, .read = read_parts, .encoding = TSInputEncodingUTF8};
-  TSParseOptions options = {.payload = &wait, .progress_callback = strict_progress};
-  if (!ts_parser_set_language(p->parser, text->language->grammar())) return false;
-  TSTree *old = ts_tree_copy(own);
-  ts_tree_edit(old, &edit);
-  TSTree *tree = ts_parser_parse_with_options(p->parser, old, input, options);
-  ts_parser_reset(p->parser);
-  bool broken = tree ? ts_node_has_error(ts_tree_root_node(tree)) : wait.failed;
-  if (tree) ts_tree_delete(tree);
-  ts_tree_delete(old);
-  return broken;
+  if (!s || !s->tree || s->text->language != text->language) goto exact;
+  if (s->text == text) return s->tree;
+  completion__range before = s->stale;
+  size_t start, same_end, longer = s->text->len > text->len ? s->text->len : text->len;
+  if (completion__edits_difference(completion__text_slice(s->text), completion__text_slice(text),
+                                   &start, &same_end) &&
+      longer - start - same_end > NEAR_BYTES)
+    goto exact;
+  if (before.any && before.high - before.low > NEAR_BYTES) goto exact;
+  follow(s, text);
+  return s->tree;
+exact:
+  return completion__syntax_tree(p, d, text, cancel);
 }
+
+void completion__syntax_refresh(completion__parser *p, completion__document *d,
+                                const atomic_bool *cancel) {
+  completion__syntax *s = d->syntax;
+  if (s && s->tree && s->stale.any) completion__syntax_tree(p, d, s->text, cancel);
+}
+
+/* ---- errors ---------------------------------------------------------------------------- */
 
 int completion__syntax_errors(const TSTree *tree) {
   TSTreeCursor cursor = ts_tree_cursor_new(ts_tree_root_node(tree));

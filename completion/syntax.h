@@ -29,9 +29,15 @@ typedef struct completion__definition {
   bool local;          /* stands inside a function */
 } completion__definition;
 
+typedef struct completion__range {
+  bool any;
+  uint32_t low, high; /* bytes of the text */
+} completion__range;
+
 struct completion__syntax {
   completion__text *text;              /* owned reference: what the tree is of; NULL: none yet */
   TSTree *tree;                        /* owned, NULL where there is no tree of `text` */
+  completion__range stale;             /* what the tree was moved along with, but not made from */
   /* definitions.c */
   completion__definition *definitions; /* [n_definitions] owned, by start */
   int n_definitions;
@@ -40,8 +46,7 @@ struct completion__syntax {
   bool definitions_done;    /* of this text */
   bool definitions_begun;   /* else they hold but for what changed since: */
   uint32_t definitions_len; /* bytes of the text that they are of */
-  bool changed;
-  uint32_t changed_low, changed_high; /* bytes of `text` */
+  completion__range changed;
   struct completion__lines *lines;    /* owned: similar.c's */
   int skip;               /* requests to wait before trying again after a parse was too slow */
 };
@@ -71,23 +76,23 @@ void completion__parser_delete(completion__parser *p); /* NULL is a no-op */
  * for this document, or NULL: no grammar, too large, too slow, cancelled, out of memory. */
 const TSTree *completion__syntax_tree(completion__parser *p, completion__document *d,
                                       completion__text *text, const atomic_bool *cancel);
+/* The same where a tree will do that does not know the last few words yet: the tree of before,
+ * moved along with the text. A parse costs several times what all else does after a keystroke; it
+ * can wait until the answer was given: completion__syntax_refresh. */
+const TSTree *completion__syntax_near(completion__parser *p, completion__document *d,
+                                      completion__text *text, const atomic_bool *cancel);
+void completion__syntax_refresh(completion__parser *p, completion__document *d,
+                                const atomic_bool *cancel);
 /* The definitions in the text, by where they stand; borrowed likewise. 0 where there is no tree. */
 int completion__syntax_definitions(completion__parser *p, completion__document *d,
                                    completion__text *text, const atomic_bool *cancel,
                                    const completion__definition **definitions);
-/* A tree of parts[n] of code, one after the other, from scratch or from an older tree that was told
- * what has changed; owned by the caller: ts_tree_delete. NULL: as above. */
-TSTree *completion__syntax_parse(completion__parser *p, const grammars_language *l,
-                                 const completion__slice *parts, int n, const TSTree *old,
-                                 const atomic_bool *cancel);
+/* Those in the tree that completion__syntax_near gives. */
+int completion__syntax_definitions_near(completion__parser *p, completion__document *d,
+                                        completion__text *text, const atomic_bool *cancel,
+                                        const completion__definition **definitions);
 /* Where a text ends that begins at a point. */
 TSPoint completion__syntax_point(TSPoint at, completion__slice t);
-/* Would the document, of which the grammar can read everything, hold something that it cannot with
- * bytes start..end replaced by `put`? False also where there is such a thing already, or it cannot be
- * told. */
-bool completion__syntax_breaks(completion__parser *p, completion__document *d,
-                               completion__text *text, size_t start, size_t end,
-                               completion__slice put, const atomic_bool *cancel);
 /* In how many places the grammar could not read the text: nodes that are ERROR or MISSING. */
 int completion__syntax_errors(const TSTree *tree);
 /* Languages whose declarations can be used from one another have the same number. */

@@ -12,25 +12,21 @@
 #define HEAL_BYTES 24
 #define TRIES 6 /* to find a start of the text that fits */
 
-int completion__window_tokenize(const engine *e, completion__slice t, engine_tokens *out) {
-  int rc = t.len ? engine_tokenize(e, t.s, t.len, false, out) : 0;
-  return rc == 0 ? 0 : rc == ENGINE_ENOMEM ? COMPLETION_ENOMEM : COMPLETION_EENGINE;
+int completion__window_tokenize(completion__tokenizer e, completion__slice t, engine_tokens *out) {
+  int n = completion__memo_tokenize(e.memo, e.engine, t, out);
+  return n < 0 ? n : 0;
 }
 
-int completion__window_count(const engine *e, completion__slice t) {
-  engine_tokens tokens = {0};
-  int status = completion__window_tokenize(e, t, &tokens);
-  int n = tokens.n;
-  engine_tokens_free(&tokens);
-  return status ? status : n;
+int completion__window_count(completion__tokenizer e, completion__slice t) {
+  return completion__memo_tokenize(e.memo, e.engine, t, NULL);
 }
 
 /* Bytes of text that tokens [from, to) stand for. */
-static size_t bytes_of(const engine *e, const engine_tokens *tokens, int from, int to) {
+static size_t bytes_of(completion__tokenizer e, const engine_tokens *tokens, int from, int to) {
   size_t bytes = 0;
   for (int i = from; i < to && i < tokens->n; i++) {
     size_t len;
-    engine_token_text(e, tokens->ids[i], &len);
+    engine_token_text(e.engine, tokens->ids[i], &len);
     bytes += len;
   }
   return bytes;
@@ -38,7 +34,8 @@ static size_t bytes_of(const engine *e, const engine_tokens *tokens, int from, i
 
 /* ---- after ----------------------------------------------------------------------------- */
 
-int completion__window_after(const engine *e, completion__slice after, int budget, size_t *end) {
+int completion__window_after(completion__tokenizer e, completion__slice after, int budget,
+                             size_t *end) {
   completion__slice seen = completion__slice_cut(after, 0, (size_t)budget * BYTES_PER_TOKEN);
   for (int i = 0; i < TRIES; i++) {
     if (seen.len < after.len) { /* at a line's end, or at least between characters */
@@ -90,7 +87,8 @@ static size_t *grid_lines(completion__slice t, size_t least, int every, size_t *
 }
 
 /* From *from upwards, whole lines of which fewer than *sum tokens fill the budget. */
-static int add_lines(const engine *e, completion__slice t, size_t least, int budget, size_t *from) {
+static int add_lines(completion__tokenizer e, completion__slice t, size_t least, int budget,
+                     size_t *from) {
   int sum = 0;
   while (*from > least) {
     size_t up = completion__line_start(t, *from - 1);
@@ -104,7 +102,7 @@ static int add_lines(const engine *e, completion__slice t, size_t least, int bud
 }
 
 /* The end of a line that alone is too long. */
-static int end_of_line(const engine *e, completion__slice t, size_t least, int budget,
+static int end_of_line(completion__tokenizer e, completion__slice t, size_t least, int budget,
                        size_t *from) {
   size_t up = completion__line_start(t, t.len);
   if (up < least) up = least;
@@ -119,7 +117,7 @@ static int end_of_line(const engine *e, completion__slice t, size_t least, int b
   return completion__window_count(e, completion__slice_cut(t, *from, t.len));
 }
 
-int completion__window_before(const engine *e, completion__slice before, int budget,
+int completion__window_before(completion__tokenizer e, completion__slice before, int budget,
                               size_t *start) {
   size_t least = 0, n, from = before.len;
   if (budget < 0) budget = 0;

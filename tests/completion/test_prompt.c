@@ -359,6 +359,35 @@ static void test_heal(void **state) {
   assert_in_range(completion__window_heal(completion__slice_of(longer, sizeof longer)), 1, 32);
 }
 
+/* Piece by piece, remembered or not, a text has the tokens that it has as a whole. */
+static void test_memo(void **state) {
+  (void)state;
+  static const char *const parts[] = {"\n",   "\n\n", " ",  "    ", "\t",      "\r",     "\r\n",
+                                      "foo",  "Bar1", "()", ");",   "\xC3\xA9", "\xCC\x81", "\xC2\xA0",
+                                      "\xE2\x80\xA8", "  // x", "'s", "12", "{\n", "\x0B", "\x01"};
+  completion__memo *memo = calloc(1, sizeof *memo);
+  unsigned seed = 4;
+  for (int round = 0; round < 3000; round++) {
+    completion__buffer b = {0};
+    int n = (int)((seed = seed * 1664525u + 1013904223u) / 65536 % 24);
+    for (int i = 0; i < n; i++)
+      completion__buffer_add(&b, parts[(seed = seed * 1664525u + 1013904223u) / 65536 % 21]);
+    engine_tokens whole = {0}, pieces = {0};
+    assert_int_equal(engine_tokenize(the_engine, b.s ? b.s : "", b.len, false, &whole), 0);
+    completion__slice t = completion__buffer_slice(&b);
+    assert_int_equal(completion__memo_tokenize(memo, the_engine, t, &pieces), whole.n);
+    assert_int_equal(completion__memo_tokenize(memo, the_engine, t, NULL), whole.n);
+    assert_int_equal(pieces.n, whole.n);
+    if (whole.n)
+      assert_memory_equal(pieces.ids, whole.ids, (size_t)whole.n * sizeof *whole.ids);
+    engine_tokens_free(&whole);
+    engine_tokens_free(&pieces);
+    completion__buffer_free(&b);
+  }
+  completion__memo_clear(memo);
+  free(memo);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_file_level),
@@ -370,6 +399,7 @@ int main(void) {
       cmocka_unit_test(test_heads_of_what_is_left_out),
       cmocka_unit_test(test_settled),
       cmocka_unit_test(test_heal),
+      cmocka_unit_test(test_memo),
   };
   return cmocka_run_group_tests(tests, open_engine, close_engine);
 }

@@ -52,6 +52,12 @@ static void test_incremental_equals_full(void **state) {
     char *now = strdup(b.s);
     for (int edit = 0; edit < 60; edit++) {
       completion__text *t = text_of(now, files[f]);
+      if (edit % 5 > 2) { /* moved along, and asked, before it is parsed */
+        const completion__definition *found;
+        assert_non_null(completion__syntax_near(p, &d, t, NULL));
+        if (edit % 5 == 4) completion__syntax_definitions_near(p, &d, t, NULL, &found);
+        if (edit % 10 == 8) completion__syntax_refresh(p, &d, NULL);
+      }
       const TSTree *tree = completion__syntax_tree(p, &d, t, NULL);
       assert_non_null(tree);
       assert_ptr_equal(completion__syntax_tree(p, &d, t, NULL), tree);

@@ -1,8 +1,9 @@
 /* context_bench.c - what one keystroke costs before the model runs.
  *   context_bench [--root DIR] FILE...
  * Types into each file where a random line begins to be written, and prints, in milliseconds at the
- * 50th and 90th percentile, what it took to take the text over (set), to parse it again (reparse),
- * to find the context (context) and to lay out the prompt (prompt), and their sum, in four cases:
+ * 50th and 90th percentile, what it took to take the text over (set), to find the context (context,
+ * with a parse where one is needed), to lay out the prompt (prompt), their sum, which is what the
+ * model waits for, and to parse the text after that where it was not yet (reparse), in four cases:
  * "typing": the prompt is anchored at the line and only what was typed since is tokenized;
  * "next line": one line further down, the pieces of the prompt being settled;
  * "jump": another place in the file; "first": nothing is known but the parsed text. With --root the
@@ -19,7 +20,7 @@
 #define TYPED 12   /* keystrokes at each, and lines further down */
 #define BUDGET 2048
 
-enum { SET, REPARSE, CONTEXT, PROMPT, ALL, PARTS };
+enum { SET, CONTEXT, PROMPT, ALL, REPARSE, PARTS };
 enum { TYPING, NEXT_LINE, JUMP, FIRST, CASES };
 static const char *const cases[CASES] = {"typing", "next line", "jump", "first"};
 
@@ -36,6 +37,7 @@ typedef struct bench {
   completion__documents documents;
   completion__edits edits;
   completion__settled settled;
+  completion__memo memo;
   completion__reuse reuse;
   uint32_t seed;
   char *text; /* [len] */
@@ -88,9 +90,6 @@ static void key(bench *b, size_t at, int which, bool anchored) {
   f->ms[SET][f->n] = (now = completion__now_ms()) - start;
   completion__document *document = completion__documents_find(&b->documents, b->uri);
   int n = completion__documents_view(&b->documents, document, views, COMPLETION__VIEWS_MAX);
-  completion__syntax_tree(b->parser, document, views[0].text, NULL);
-  f->ms[REPARSE][f->n] = completion__now_ms() - now;
-  now = completion__now_ms();
   completion__slice text = completion__text_slice(views[0].text);
   completion__slice before = completion__slice_cut(text, 0, at),
                     after = completion__slice_cut(text, at, text.len);
@@ -100,6 +99,7 @@ static void key(bench *b, size_t at, int which, bool anchored) {
     if (anchored) fprintf(stderr, "the anchor does not fit\n");
     completion__prompt prompt;
     completion__prompt_request r = {.engine = b->engine,
+                                    .memo = &b->memo,
                                     .parser = b->parser,
                                     .views = views,
                                     .n_views = n,
@@ -114,11 +114,15 @@ static void key(bench *b, size_t at, int which, bool anchored) {
     f->ms[PROMPT][f->n] = completion__now_ms() - now - prompt.context_ms;
     if (completion__reuse_anchor(&b->reuse, &k, before, after, &prompt)) exit(1);
   } else {
-    completion__window_count(b->engine, completion__slice_cut(before, at - typed, at));
+    completion__tokenizer tokenizer = {b->engine, &b->memo};
+    completion__window_count(tokenizer, completion__slice_cut(before, at - typed, at));
     f->ms[PROMPT][f->n] = completion__now_ms() - now;
     f->ms[CONTEXT][f->n] = 0;
   }
-  f->ms[ALL][f->n++] = completion__now_ms() - start;
+  f->ms[ALL][f->n] = completion__now_ms() - start;
+  now = completion__now_ms();
+  completion__syntax_tree(b->parser, document, views[0].text, NULL);
+  f->ms[REPARSE][f->n++] = completion__now_ms() - now;
   for (int i = 0; i < n; i++) completion__view_release(&views[i]);
 }
 
@@ -159,7 +163,7 @@ static void report(bench *b, const char *file) {
   for (size_t at = 0; at < b->len; at = line_end(b, at) + 1) lines++;
   printf("%s: %zu lines, %.0f kB\n", file, lines, (double)b->len / 1e3);
   printf("  %-10s %6s   %-13s   %-13s   %-13s   %-13s   %-13s\n", "p50 / p90", "n", "set",
-         "reparse", "context", "prompt", "sum");
+         "context", "prompt", "sum", "reparse");
   for (int c = 0; c < CASES; c++) {
     figures *f = &b->figures[c];
     printf("  %-10s %6d", cases[c], f->n);
@@ -225,6 +229,7 @@ int main(int argc, char **argv) {
   completion__workspace_delete(b.workspace);
   completion__reuse_clear(&b.reuse);
   completion__settled_clear(&b.settled);
+  completion__memo_clear(&b.memo);
   completion__documents_free(&b.documents);
   completion__parser_delete(b.parser);
   engine_pool_delete(b.pool);
