@@ -345,6 +345,11 @@ int completion_start(completion *c, const completion_query *q, completion_job **
   j->options = c->options;
   if (q->max_tokens) j->options.max_tokens = q->max_tokens;
   j->mode = q->mode;
+  if (q->without) {
+    if (strcmp(q->without, "gate") == 0) j->options.no_gate = true;
+    if (strcmp(q->without, "polish") == 0) j->options.no_polish = true;
+    j->anew = true;
+  }
   j->automatic = q->automatic;
   j->candidates = q->candidates ? q->candidates : 1;
   j->offset = q->offset;

@@ -238,6 +238,8 @@ typedef struct completion_query {
   size_t selected_start;
   size_t selected_end;
   int max_tokens; /* 0: the option's */
+  const char *without; /* for measuring: "gate" or "polish", which the answer does without, or "";
+                          it is not taken from an answer of before. Borrowed for the call */
   const char *replay; /* for measuring: what is taken for the model's own text from the cursor on,
                          as long as it lasts (engine_generate_params.replay). Copied. NULL: none */
   bool automatic; /* nobody asked for it by hand: it may be kept quiet (completion_options) */

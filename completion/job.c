@@ -187,14 +187,14 @@ static int complete(completion__run *r) {
   completion__agreement agreement =
       completion__reuse_agrees(reuse, &r->key.terms, completion__run_typed(r), &rest);
   int status;
-  if (agreement == COMPLETION__AGREES_DONE && r->j->candidates == 1) {
+  if (agreement == COMPLETION__AGREES_DONE && r->j->candidates == 1 && !r->j->anew) {
     r->source = COMPLETION_FROM_TYPED;
     r->verdict = reuse->verdict;
     r->keep = rest.len;
     r->stats.prompt_tokens = reuse->prompt.tokens.n;
     return completion__buffer_append(&r->text, rest.s, rest.len);
   }
-  if (agreement == COMPLETION__AGREES_SO_FAR) {
+  if (agreement == COMPLETION__AGREES_SO_FAR && !r->j->anew) {
     status = go_on(r, rest);
   } else {
     reuse->answered = false;
@@ -237,7 +237,7 @@ static completion__recent_key key_of(const completion__run *r) {
 /* Answers from an answer of before. */
 static bool answer_again(completion__run *r, int *status) {
   completion__answer a;
-  if (r->j->has_selection || r->j->candidates > 1 ||
+  if (r->j->has_selection || r->j->candidates > 1 || r->j->anew ||
       !completion__recent_find(&r->c->recent, &r->key, &a))
     return false;
   r->source = COMPLETION_FROM_RECENT;

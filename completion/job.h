@@ -57,6 +57,7 @@ struct completion_job {
   completion_options options; /* with defaults filled in */
   completion_mode mode;
   bool automatic;
+  bool anew;      /* for measuring: nothing of an answer of before */
   int candidates; /* at least 1 */
   completion__view views[COMPLETION__VIEWS_MAX];
   int n_views;

@@ -18,7 +18,7 @@ typedef struct cli_options {
   int holes; /* of each kind; replay: in all */
   int commits;
   const char *kind; /* of hole */
-  bool show, help;
+  bool show, help, compare; /* replay */
   const char *draft; /* as --draft has it, or NULL */
   int candidates; /* of complete; 0: one */
   bool why;

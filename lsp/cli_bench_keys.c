@@ -85,7 +85,7 @@ static bool ask(bench *b, int kind, const char *uri, cli_position at, double sta
                 const char *replay, char **shown) {
   cli_ghost ghost;
   *shown = NULL;
-  if (cli_client_ask_replayed(&b->client, uri, at, b->o->own ? NULL : replay, &ghost) < 0)
+  if (cli_client_ask_measured(&b->client, uri, at, b->o->own ? NULL : replay, NULL, &ghost) < 0)
     return false;
   double ms[PARTS] = {[TOTAL] = b->client.received_ms - start_ms};
   *shown = ghost.text;
@@ -224,7 +224,7 @@ static bool write_other(bench *b, const hole *h) {
   size_t at = h->from;
   if (rest != NULL) other = join("_", 1, rest);
   bool ok = uri != NULL && other != NULL &&
-            cli_client_ask_replayed(&b->client, uri, cli_position_of(h->text, at), other,
+            cli_client_ask_measured(&b->client, uri, cli_position_of(h->text, at), other, NULL,
                                     &ghost) >= 0 &&
             type(b, h, OTHER_KEY, uri, 2, &at, lsp__utf8_length((unsigned char)h->text[at]));
   if (uri != NULL) ok = cli_client_close(&b->client, uri) && ok;
@@ -369,7 +369,7 @@ int cli_bench_keys(const cli_options *o) {
   }
   bool ok = find_files(&b);
   cli_options daemon = *o;
-  daemon.lsp.replays = !o->own;
+  daemon.lsp.measured = !o->own;
   bool started = ok && cli_client_start(&b.client, &daemon);
   if (ok && !started) perror("fimd: the daemon does not start");
   ok = started && cli_client_initialize(&b.client, NULL) && replay__wait_ready(&b.client) &&

@@ -56,7 +56,7 @@ static void add_options(arguments *a, const cli_options *o) {
   add_number(a, "--confidence", (double)c->confidence, "");
   if (c->no_context) a->argv[a->n++] = "--no-context";
   if (c->no_gate) a->argv[a->n++] = "--no-gate";
-  if (o->lsp.replays) a->argv[a->n++] = "--replays";
+  if (o->lsp.measured) a->argv[a->n++] = "--measured";
   if (c->no_polish) a->argv[a->n++] = "--no-polish";
   if (c->no_comments) a->argv[a->n++] = "--no-comments";
   if (c->no_strings) a->argv[a->n++] = "--no-strings";
@@ -262,17 +262,18 @@ static int range_end(const cJSON *item, const char *end, cli_position at) {
 }
 
 int cli_client_ask(cli_client *c, const char *uri, cli_position at, cli_ghost *out) {
-  return cli_client_ask_replayed(c, uri, at, NULL, out);
+  return cli_client_ask_measured(c, uri, at, NULL, NULL, out);
 }
 
-int cli_client_ask_replayed(cli_client *c, const char *uri, cli_position at, const char *text,
-                            cli_ghost *out) {
+int cli_client_ask_measured(cli_client *c, const char *uri, cli_position at, const char *replay,
+                            const char *without, cli_ghost *out) {
   cJSON *params = cJSON_CreateObject();
   add_document(params, uri);
   add_position(params, "position", at);
   cJSON *context = cJSON_AddObjectToObject(params, "context");
   cJSON_AddNumberToObject(context, "triggerKind", 2);
-  if (text != NULL) cJSON_AddStringToObject(context, "fimdReplay", text);
+  if (replay != NULL) cJSON_AddStringToObject(context, "fimdReplay", replay);
+  if (without != NULL) cJSON_AddStringToObject(context, "fimdWithout", without);
   *out = (cli_ghost){0};
   cJSON *result = cli_client_request(c, "textDocument/inlineCompletion", params);
   if (result == NULL) return -1;

@@ -58,9 +58,10 @@ bool cli_client_type(cli_client *c, const char *uri, int version, cli_position a
                      const char *text);
 /* 1 with ghost text, 0 without, -1 where there was no answer. out->ms is set unless -1. */
 int cli_client_ask(cli_client *c, const char *uri, cli_position at, cli_ghost *out);
-/* The same with a text for the model's own (lsp_options.replays); NULL: none. */
-int cli_client_ask_replayed(cli_client *c, const char *uri, cli_position at, const char *text,
-                            cli_ghost *out);
+/* The same of a daemon that is measured (lsp_options.measured): with a text for the model's own, and
+ * without something; NULL: nothing of the kind. */
+int cli_client_ask_measured(cli_client *c, const char *uri, cli_position at, const char *replay,
+                            const char *without, cli_ghost *out);
 
 cli_position cli_position_of(const char *text, size_t offset);
 /* "file://...", owned by the caller; NULL: out of memory. */

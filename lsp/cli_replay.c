@@ -22,7 +22,7 @@
 
 static const char help_text[] =
     "usage: fimd replay DIR [--holes N] [--commits N] [--seed N] [--kind KIND] [--no-context]\n"
-    "                       [--no-gate] [--no-polish] [--json] [--show]\n"
+    "                       [--no-gate] [--no-polish] [--compare] [--json] [--show]\n"
     "\n"
     "Takes text away from the files of a git repository, lets the daemon complete it as an\n"
     "editor would, and says how good that was and how long it took. Needs no network.\n"
@@ -34,6 +34,8 @@ static const char help_text[] =
     "  --no-context  without what tree-sitter finds elsewhere\n"
     "  --no-gate     with what the grammar cannot read\n"
     "  --no-polish   what the model wrote, as it is\n"
+    "  --compare     the measured request is asked again, anew, without gate, and without\n"
+    "                polish, and each answer judged\n"
     "  --json        the figures as JSON\n"
     "  --show        every hole, too: what was typed, what it was and what was shown\n"
     "  Options for the model, the machine and completions go to the daemon; --draft too.\n"
@@ -93,7 +95,7 @@ typedef struct replay {
   replay_source source;
   uint64_t *seen; /* [n_seen] owned: holes that were there already */
   int n_seen;
-  replay_sums sums[REPLAY_KINDS + 1];
+  replay_sums sums[REPLAY_KINDS + 1], variants[REPLAY_VARIANTS];
 } replay;
 
 /* ---- holes, none twice ------------------------------------------------------------------- */
@@ -154,16 +156,19 @@ static void show(replay_kind kind, const replay_find *f, const replay_outcome *o
 /* 1: measured; 0: no new hole there; -1: failed. */
 static int try_hole(replay *p, replay_kind kind, replay_random *random) {
   replay_find f;
-  replay_outcome o;
+  replay_outcome o, variants[REPLAY_VARIANTS];
+  bool compares = p->o->compare;
   char *shown = NULL;
   int rc = replay__source_try(&p->source, kind, random, &f);
   if (rc != 1) return rc;
   rc = remember(p, &f);
-  if (rc == 1 && !replay__play(&p->client, &p->source, &f, &o, &shown)) rc = -1;
+  if (rc == 1 && !replay__play(&p->client, &p->source, &f, &o, compares ? variants : NULL, &shown)) rc = -1;
   if (rc == 1) {
     if (p->o->show && !p->o->json) show(kind, &f, &o, shown);
     if (!replay__sums_add(&p->sums[kind], &o) || !replay__sums_add(&p->sums[REPLAY_KINDS], &o))
       rc = -1;
+    for (int v = 0; rc == 1 && compares && v < REPLAY_VARIANTS; v++)
+      if (!replay__sums_add(&p->variants[v], &variants[v])) rc = -1;
   }
   free(shown);
   replay__find_free(&f);
@@ -195,6 +200,7 @@ static int report(replay *p) {
            o->completion.no_gate ? ", without gate" : "",
            o->completion.no_polish ? ", without polish" : "");
     replay__print_table(p->sums);
+    if (o->compare) replay__print_variants(p->variants);
     return 0;
   }
   cJSON *j = cJSON_CreateObject();
@@ -223,6 +229,7 @@ static int replay_folder(replay *p, int only) {
   if (!replay__source_open(&p->source, o->args[0], o->commits > 0 ? o->commits : COMMITS)) return 1;
   cli_options daemon = *o;
   daemon.completion.mid_line = true; /* holes are there, too */
+  daemon.lsp.measured = o->compare;
   if (!cli_client_start(&p->client, &daemon)) {
     fprintf(stderr, "fimd: the daemon cannot be started: %s\n", strerror(errno));
     return 1;
@@ -251,6 +258,7 @@ int cli_replay(const cli_options *o) {
   replay p = {.o = o};
   int rc = replay_folder(&p, o->kind != NULL ? (int)kind : -1);
   for (int i = 0; i <= REPLAY_KINDS; i++) replay__sums_free(&p.sums[i]);
+  for (int v = 0; v < REPLAY_VARIANTS; v++) replay__sums_free(&p.variants[v]);
   replay__source_close(&p.source);
   free(p.seen);
   return rc;

@@ -144,6 +144,14 @@ size_t replay__repeated(const char *a, size_t a_len, const char *b, size_t b_len
 replay_stop replay__stop_of(const char *shown, size_t len, const char *truth, size_t truth_len);
 int replay__leaked(const char *text);
 
+/* --compare: how the last request is asked again. */
+typedef enum replay_variant {
+  REPLAY_ANEW,
+  REPLAY_WITHOUT_GATE,
+  REPLAY_WITHOUT_POLISH,
+  REPLAY_VARIANTS
+} replay_variant;
+
 /* All that one hole gave. */
 typedef struct replay_outcome {
   replay_score score;
@@ -159,8 +167,9 @@ typedef struct cli_client cli_client;
 /* Opens the file with the hole cut out and files beside it, types, asks at every keystroke and
  * closes them. *shown: the measured ghost text from the cursor on, owned by the caller, or NULL.
  * False: the daemon failed, or out of memory. */
+/* variants: NULL, or [REPLAY_VARIANTS], of which only the scores and errors are set. */
 bool replay__play(cli_client *c, const replay_source *s, const replay_find *f,
-                  replay_outcome *out, char **shown);
+                  replay_outcome *out, replay_outcome *variants, char **shown);
 /* Bytes of the hole's text that are typed. */
 size_t replay__typed(const replay_hole *h);
 /* Waits until the model is loaded and the workspace is read. */
@@ -181,6 +190,8 @@ bool replay__sums_add(replay_sums *s, const replay_outcome *o);
 void replay__sums_free(replay_sums *s);
 /* sums: [REPLAY_KINDS + 1], of each kind and, last, of all. Percentiles sort their arrays. */
 void replay__print_table(replay_sums *sums);
+/* sums: [REPLAY_VARIANTS]. */
+void replay__print_variants(const replay_sums *sums);
 struct cJSON;
 void replay__add_json(struct cJSON *to, replay_sums *sums);
 

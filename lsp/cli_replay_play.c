@@ -139,9 +139,26 @@ static bool judge(const replay_find *f, const cli_ghost *ghost, cli_position cur
   return ok;
 }
 
+/* The last request again, in each way. */
+static bool ask_variants(cli_client *c, const replay_find *f, const char *uri, cli_position cursor,
+                         replay_outcome *variants) {
+  static const char *const without[REPLAY_VARIANTS] = {"", "gate", "polish"};
+  bool ok = true;
+  for (int v = 0; ok && v < REPLAY_VARIANTS; v++) {
+    cli_ghost ghost;
+    char *shown = NULL;
+    variants[v] = (replay_outcome){.errors_asked = -1, .errors_after = -1, .errors_true = -1};
+    ok = cli_client_ask_measured(c, uri, cursor, NULL, without[v], &ghost) >= 0 &&
+         judge(f, &ghost, cursor, &variants[v], &shown);
+    free(shown);
+    free(ghost.text);
+  }
+  return ok;
+}
+
 /* Asks, types, asks; the last answer is judged. */
 static bool type_and_ask(cli_client *c, const replay_find *f, const char *uri,
-                         replay_outcome *out, char **shown) {
+                         replay_outcome *out, replay_outcome *variants, char **shown) {
   const replay_hole *h = &f->hole;
   cli_position cursor = cli_position_of(h->text, h->from);
   size_t at = h->from;
@@ -168,11 +185,12 @@ static bool type_and_ask(cli_client *c, const replay_find *f, const char *uri,
     *(key == 0 ? &out->prefilled_first : &out->prefilled_typed) += now - before;
     before = now;
   }
+  if (variants != NULL) return ask_variants(c, f, uri, cursor, variants);
   return true;
 }
 
 bool replay__play(cli_client *c, const replay_source *s, const replay_find *f,
-                  replay_outcome *out, char **shown) {
+                  replay_outcome *out, replay_outcome *variants, char **shown) {
   const replay_hole *h = &f->hole;
   char *beside[NEIGHBOURS], *uri = uri_of(s, f->path);
   char *cut = join(h->text, h->len, h->from, h->to, "", 0);
@@ -180,7 +198,7 @@ bool replay__play(cli_client *c, const replay_source *s, const replay_find *f,
   *shown = NULL;
   int n = uri != NULL && cut != NULL ? open_neighbours(c, s, f, beside) : -1;
   bool ok = n >= 0 && cli_client_open(c, uri, f->language, cut) &&
-            type_and_ask(c, f, uri, out, shown);
+            type_and_ask(c, f, uri, out, variants, shown);
   if (uri != NULL) ok = cli_client_close(c, uri) && ok;
   close_neighbours(c, beside, n);
   free(cut);

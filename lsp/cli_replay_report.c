@@ -111,6 +111,19 @@ void replay__print_table(replay_sums *sums) {
   }
 }
 
+void replay__print_variants(const replay_sums *sums) {
+  static const char *const variants[REPLAY_VARIANTS] = {"all", "without gate", "without polish"};
+  printf("\nasked again     shown  exact similar  right  twice leaked  saved     broken      wrong\n");
+  for (int v = 0; v < REPLAY_VARIANTS; v++) {
+    const replay_sums *s = &sums[v];
+    printf("%-14s %5.1f%% %5.1f%%  %5.3f %5.1f%% %6ld %6ld %6.2f  %3ld of %-4ld %3ld of %ld\n",
+           variants[v], percent(s->shown, s->holes), percent(s->exact, s->holes),
+           ratio(s->similarity, (double)s->holes), percent(s->stops[REPLAY_STOP_RIGHT], s->shown),
+           s->repeats, s->leaked, ratio(s->saved, (double)s->holes), s->broken, s->whole, s->wrong,
+           s->parsed);
+  }
+}
+
 static void add_number(cJSON *to, const char *name, double value) {
   cJSON_AddNumberToObject(to, name, value);
 }

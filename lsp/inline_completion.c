@@ -155,9 +155,16 @@ static bool take_selected(lsp__request *r, const lsp__document *d, const cJSON *
 }
 
 /* For measuring. */
+static void take_without(lsp__request *r, const cJSON *what) {
+  static const char *const all[] = {"", "gate", "polish"};
+  if (!r->client->server->options->measured || !cJSON_IsString(what)) return;
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (strcmp(what->valuestring, all[i]) == 0) r->without = all[i];
+}
+
 static bool take_replay(lsp__request *r, const cJSON *text) {
   size_t len;
-  const char *s = r->client->server->options->replays ? lsp__json_take_text(text, &len) : NULL;
+  const char *s = r->client->server->options->measured ? lsp__json_take_text(text, &len) : NULL;
   if (s == NULL || memchr(s, '\0', len) != NULL) return true;
   r->replay = lsp__strndup(s, len);
   return r->replay != NULL;
@@ -171,6 +178,7 @@ void lsp__inline_completion(lsp__client *c, lsp__id id, const cJSON *params) {
   const cJSON *selected = lsp__json_path(params, "context", "selectedCompletionInfo", NULL);
   bool memory = take_selected(r, d, selected) &&
                 take_replay(r, lsp__json_path(params, "context", "fimdReplay", NULL));
+  take_without(r, lsp__json_path(params, "context", "fimdWithout", NULL));
   if (lsp__id_parse(lsp__json_get(params, "partialResultToken"), &token))
     memory = lsp__id_copy(token, &r->partial_token, &r->partial_text) && memory;
   if (!memory) {

@@ -80,6 +80,7 @@ struct lsp__request {
   const lsp__handler *handler;
   lsp__id id, partial_token; /* kind NONE: no token */
   char *id_text, *partial_text, *uri, *selected, *replay; /* owned */
+  const char *without; /* for measuring: a literal, or NULL */
   size_t offset, selected_start, selected_end;   /* bytes of the document */
   lsp__position at;
   bool automatic;  /* nobody asked for it by hand */

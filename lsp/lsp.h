@@ -21,7 +21,9 @@ typedef struct lsp_options {
   const char *trace_file; /* where to record all messages: a new file; NULL: nowhere */
   engine_options engine;         /* what to load; progress is reported to the client */
   completion_options completion; /* the start values of the client's settings */
-  bool replays; /* for measuring: a request's context.fimdReplay is taken for the model's own text */
+  bool measured; /* a request's context may hold fimdReplay, a text that is taken for the model's
+                    own, and fimdWithout, "gate", "polish" or "": its answer does without, and is
+                    not taken from an answer with it */
 } lsp_options;
 
 /* Serves until the client says exit, its input ends, or a signal asks to stop. Returns the

@@ -126,7 +126,8 @@ enum {
   OPT_NO_CONTEXT,
   OPT_CANDIDATES,
   OPT_WHY,
-  OPT_REPLAYS,
+  OPT_MEASURED,
+  OPT_COMPARE,
   OPT_NO_GATE,
   OPT_NO_POLISH,
   OPT_NO_COMMENTS,
@@ -177,7 +178,8 @@ static const struct option long_options[] = {
     {"no-context", no_argument, NULL, OPT_NO_CONTEXT},
     {"candidates", required_argument, NULL, OPT_CANDIDATES},
     {"why", no_argument, NULL, OPT_WHY},
-    {"replays", no_argument, NULL, OPT_REPLAYS}, /* of the daemon that bench keys starts */
+    {"compare", no_argument, NULL, OPT_COMPARE},
+    {"measured", no_argument, NULL, OPT_MEASURED}, /* of the daemons that bench keys and replay start */
     {"no-gate", no_argument, NULL, OPT_NO_GATE},
     {"no-polish", no_argument, NULL, OPT_NO_POLISH},
     {"no-comments", no_argument, NULL, OPT_NO_COMMENTS},
@@ -320,7 +322,8 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_CANDIDATES:
     return parse_int("--candidates", value, 1, COMPLETION_CANDIDATES_MAX, &o->candidates);
   case OPT_WHY: o->why = true; return true;
-  case OPT_REPLAYS: o->lsp.replays = true; return true;
+  case OPT_COMPARE: o->compare = true; return true;
+  case OPT_MEASURED: o->lsp.measured = true; return true;
   case OPT_NO_GATE: c->no_gate = true; return true;
   case OPT_NO_POLISH: c->no_polish = true; return true;
   case OPT_NO_COMMENTS: c->no_comments = true; return true;
@@ -352,7 +355,7 @@ static int serve(cli_options *o) {
 
 static int run_command(const char *name, cli_options *o) {
   if (o->engine.random_weights != NULL && strcmp(name, "bench") != 0 &&
-      strcmp(name, "generate") != 0 && !o->lsp.replays) {
+      strcmp(name, "generate") != 0 && !o->lsp.measured) {
     fprintf(stderr, "fimd: --random-weights has no tokenizer: only bench and generate take it\n");
     return 2;
   }

@@ -255,6 +255,7 @@ static int start(lsp__request *r) {
       .offset = r->offset,
       .mode = COMPLETION_AUTO,
       .replay = r->replay,
+      .without = r->without,
       .selected_text = r->selected,
       .selected_start = r->selected_start,
       .selected_end = r->selected_end,
