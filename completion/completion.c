@@ -256,7 +256,7 @@ int completion_root_add(completion *c, const char *path) {
   int before = c->documents.n_roots;
   int status = completion__documents_root_add(&c->documents, path);
   if (status || c->documents.n_roots == before) return status;
-  if (!(c->options.draft.sources & SEEDED) && c->options.no_context) return 0; /* for nobody */
+  if (!(c->options.draft.sources & SEEDED)) return 0; /* nobody wants it read */
   return completion__workspace_add(c->workspace, c->documents.roots[before]);
 }
 

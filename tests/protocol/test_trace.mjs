@@ -22,7 +22,7 @@ function trace(...args) {
 // ---- recorded: all messages, in their order, as they were
 
 {
-  const d = await begin({ initializationOptions: { fimd: { maxTokens: 16, streaming: true } }, capabilities: { workspace: { configuration: true }, window: { workDoneProgress: true } } }, ['lsp', '--trace-file', file('typing.jsonl')]);
+  const d = await begin({ initializationOptions: { fimd: { maxTokens: 16, streaming: true, midLine: true } }, capabilities: { workspace: { configuration: true }, window: { workDoneProgress: true } } }, ['lsp', '--trace-file', file('typing.jsonl')]);
   equal((fs.statSync(file('typing.jsonl')).mode & 0o777).toString(8), '600', 'only its owner may read it');
   const asked = await d.wire.wait((m) => m.method === 'workspace/configuration', 'the question');
   d.send({ jsonrpc: '2.0', id: asked.id, result: [{ maxTokens: 24 }] });
