@@ -111,7 +111,7 @@ static int find_cuts(const completion__run *r, size_t *cuts) {
   return n;
 }
 
-/* The best of cuts[from..n), the longest of several, into *best; -1 where nothing is left of any. */
+/* The best of cuts[from..n), the longest of several, into *best; -1: nothing is left of any. */
 static int find_best(const trial *t, const size_t *cuts, int from, int n, int *best, int *least) {
   *best = -1;
   for (int i = from; i < n; i++) {
@@ -161,9 +161,10 @@ static int shorten(trial *t) {
 static int pass_gate(completion__run *r) {
   const completion_job *j = r->j;
   const completion__text *text = j->views[0].text;
+  bool chosen = j->has_selection;
   trial t = {.r = r,
-             .start = completion__text_offset(text, j->has_selection ? j->selected_start : j->offset),
-             .end = completion__text_offset(text, j->has_selection ? j->selected_end : j->offset)};
+             .start = completion__text_offset(text, chosen ? j->selected_start : j->offset),
+             .end = completion__text_offset(text, chosen ? j->selected_end : j->offset)};
   if (r->keep == 0 || j->options.no_gate ||
       !completion__gate_open(&t.gate, r->c->parser, text->language, completion__text_slice(text),
                              t.start, t.end, &j->job.cancel))

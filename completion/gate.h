@@ -1,8 +1,8 @@
 /* gate.h - does the grammar read the code still, with a text put in?
  *
  * Asked several times for every answer, so it must not cost what a file costs: what is parsed is
- * the text from the definition that the cursor stands in to the next one, as the lines that begin at
- * the margin show them, and at most a few thousand bytes to either side. A missing bracket can make
+ * the text from the definition that the cursor stands in to the next one, as the lines that begin
+ * at the margin show them, and at most a few thousand bytes to either side. A missing bracket can make
  * a parser try again and again to the end of the file; here that is near. What counts is the
  * difference between two parses of the same stretch, so it need not be complete code. Engine thread
  * only. */
@@ -34,8 +34,8 @@ void completion__gate_close(completion__gate *g);
 int completion__gate_ask(const completion__gate *g, completion__slice put, size_t absorbed);
 
 /* Would the document, of which the grammar can read everything, hold something that it cannot with
- * bytes start..end replaced by `put`? False also where there is such a thing already, or it cannot be
- * told. */
+ * bytes start..end replaced by `put`? False also where there is such a thing already, or it cannot
+ * be told. */
 bool completion__gate_breaks(completion__parser *p, completion__document *d, completion__text *text,
                              size_t start, size_t end, completion__slice put,
                              const atomic_bool *cancel);

@@ -64,7 +64,7 @@ int completion__run_find_cursor(completion__run *r);
 /* Computes r->ids and lets the model go on from them until a rule says stop: text, keep, verdict's
  * stop, tokens. 0 or a completion_status. */
 int completion__write(completion__run *r);
-/* The geometric mean of the probabilities of the tokens that text[keep] is made of; 0: not known. */
+/* The geometric mean of the probabilities of text[keep]'s tokens; 0: not known. */
 double completion__run_confidence(const completion__run *r, size_t keep);
 
 /* ---- token healing (heal.c) ------------------------------------------------------------ */

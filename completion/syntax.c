@@ -77,8 +77,10 @@ bool completion__syntax_edit(completion__slice from, completion__slice to, TSInp
       .old_end_byte = (uint32_t)(from.len - same_end),
       .new_end_byte = (uint32_t)(to.len - same_end),
       .start_point = start,
-      .old_end_point = completion__syntax_point(start, completion__slice_cut(from, same, from.len - same_end)),
-      .new_end_point = completion__syntax_point(start, completion__slice_cut(to, same, to.len - same_end)),
+      .old_end_point = completion__syntax_point(
+          start, completion__slice_cut(from, same, from.len - same_end)),
+      .new_end_point =
+          completion__syntax_point(start, completion__slice_cut(to, same, to.len - same_end)),
   };
   return true;
 }

@@ -100,7 +100,7 @@ static void stop_at_end(completion__run *r, bool ended) {
 }
 
 /* For measuring: the tokens of what is yet to be written of the typed text, and of the text that is
- * taken for the model's. As many of them as the first takes are given by completion__heal_choose. */
+ * taken for the model's. completion__heal_choose gives as many of them as the first takes. */
 static int begin_replay(completion__run *r, engine_generate_params *params) {
   completion__slice told = completion__buffer_slice(&r->j->replay);
   completion__buffer text = {0};

@@ -2,8 +2,8 @@
  * time goes.
  *
  * The daemon is a child that is spoken to as an editor does; the clock runs from the first byte of
- * didChange (or didOpen) to the last byte of the answer. One to four lines are cut out of a file and
- * written again:
+ * didChange (or didOpen) to the last byte of the answer. One to four lines are cut out of a file
+ * and written again:
  *   new file   didOpen and the first request: all of the prompt is computed
  *   new line   the first line stands and Enter was pressed: the prompt is another one
  *   other key  a key that is not what the ghost text said: the model writes anew

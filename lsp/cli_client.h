@@ -58,8 +58,8 @@ bool cli_client_type(cli_client *c, const char *uri, int version, cli_position a
                      const char *text);
 /* 1 with ghost text, 0 without, -1 where there was no answer. out->ms is set unless -1. */
 int cli_client_ask(cli_client *c, const char *uri, cli_position at, cli_ghost *out);
-/* The same of a daemon that is measured (lsp_options.measured): with a text for the model's own, and
- * without something; NULL: nothing of the kind. */
+/* The same of a daemon that is measured (lsp_options.measured): with a text for the model's own,
+ * and without something; NULL: nothing of the kind. */
 int cli_client_ask_measured(cli_client *c, const char *uri, cli_position at, const char *replay,
                             const char *without, cli_ghost *out);
 

@@ -125,7 +125,8 @@ static int complete_at(const cli_options *o, const char *text, size_t len, size_
   if (rc == COMPLETION_OK) rc = open_others(c, o);
   if (rc == COMPLETION_OK) rc = set_document(c, o->args[0], text, len, &uri);
   if (rc == COMPLETION_OK) {
-    completion_query q = {.uri = uri, .offset = offset, .mode = o->mode, .candidates = o->candidates};
+    completion_query q = {
+        .uri = uri, .offset = offset, .mode = o->mode, .candidates = o->candidates};
     rc = cli_run(c, &q, &r);
   }
   if (rc != COMPLETION_OK)

@@ -162,7 +162,9 @@ static int try_hole(replay *p, replay_kind kind, replay_random *random) {
   int rc = replay__source_try(&p->source, kind, random, &f);
   if (rc != 1) return rc;
   rc = remember(p, &f);
-  if (rc == 1 && !replay__play(&p->client, &p->source, &f, &o, compares ? variants : NULL, &shown)) rc = -1;
+  if (rc == 1 &&
+      !replay__play(&p->client, &p->source, &f, &o, compares ? variants : NULL, &shown))
+    rc = -1;
   if (rc == 1) {
     if (p->o->show && !p->o->json) show(kind, &f, &o, shown);
     if (!replay__sums_add(&p->sums[kind], &o) || !replay__sums_add(&p->sums[REPLAY_KINDS], &o))
