@@ -194,6 +194,7 @@ typedef struct completion_stats {
   int prompt_tokens;
   int prefilled_tokens; /* of them, computed for this request (the rest was in the KV cache) */
   int tokens, steps;
+  int late_steps;       /* of them, begun or under way when the request was cancelled */
   int drafted, accepted; /* guesses that the steps verified, and those of them in the answer */
   int context_pieces;   /* signatures and snippets that tree-sitter contributed */
   double context_ms, prompt_ms, prefill_ms, first_token_ms, decode_ms, total_ms;

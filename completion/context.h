@@ -4,14 +4,13 @@
  * and of files of the workspace that are not open (symbols.h), in this order of rank:
  *   1. scope       the heads of the scopes around the cursor, the innermost first
  *   2. import      the document's own imports
- *   3. referenced  signatures and small types whose names stand near the cursor: by how near and
- * how
+ *   3. referenced  signatures and small types whose names stand near the cursor: by how near and how
  *                  often, those of imported files before those of other open documents, and these
  *                  before files that are not open, their own folder first
- *      edited      the places where text was changed last, in any document (edits.h): as referenced
- *                  ones of SCORE_EDITED, less the older they are
- *      similar     the lines most like those around the cursor (similar.h): likewise by
- * SCORE_SIMILAR
+ *      edited      the places where text was changed last, in any document (edits.h), among them by
+ *                  SCORE_EDITED, less the older they are
+ *      similar     the lines most like those around the cursor (similar.h), likewise by
+ *                  SCORE_SIMILAR
  *   4. mentioned   types that the best of the referenced signatures name
  *   5. imported    what else imported open documents define
  * Pieces of equal score go by their files' names and places. So the order is a function of the

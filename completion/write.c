@@ -54,6 +54,7 @@ double completion__run_confidence(const completion__run *r, size_t keep) {
 static int on_step(void *user, const engine_step *step) {
   completion__run *r = user;
   r->unused = step->n;
+  r->stats.late_steps += atomic_load(&r->j->job.cancel);
   if (r->status) return 1;
   if (r->stats.tokens == 0 && !r->aside)
     r->stats.first_token_ms = completion__now_ms() - r->j->started_ms;

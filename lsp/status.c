@@ -65,9 +65,7 @@ void lsp__statistics_finished(lsp__statistics *s, const completion_stats *stats,
 void lsp__statistics_stopped(lsp__statistics *s, const completion_stats *stats, double ms) {
   s->stopped++;
   lsp__samples_add(&s->stop_ms, ms);
-  double step = stats->steps > 0 ? stats->decode_ms / stats->steps : 0;
-  uint64_t steps = step > 0 ? (uint64_t)(ms / step) : 0;
-  if (steps > s->most_steps) s->most_steps = steps;
+  if ((uint64_t)stats->late_steps > s->most_steps) s->most_steps = (uint64_t)stats->late_steps;
 }
 
 /* ---- writing --------------------------------------------------------------------------- */

@@ -34,7 +34,7 @@ typedef struct lsp__statistics {
   uint64_t started; /* requests that became a job */
   uint64_t waited, spared; /* that waited for another key (debounce.h); of them, never started */
   /* Jobs that were stopped before they were through, the ms until they were over, and the most
-   * whole times of one of their own steps that fit into that. */
+   * steps that were still begun or under way. */
   uint64_t stopped, most_steps;
   lsp__samples stop_ms;
   lsp__samples answer_ms;  /* from the request's arrival to the answer, where text was shown */
