@@ -1,13 +1,12 @@
 /* decide.c - whether to ask the model at all, and how much of what it wrote is worth showing.
  *
- * Where the grammar cannot read the code with the text accepted (gate.h), the text is shortened,
- * first by whole lines, then at the places of its first line where all its own brackets are closed;
- * what leaves the fewest places that cannot be read is shown, of several the longest. Where even
- * that leaves more than there were without it nothing is: code that is being written is broken most
- * of the time, so what counts is the difference. That is judged from near, as it has to be quick;
- * where the whole document can be read, it must stay so, which an incremental parse that ends with
- * the first error tells. The grammar is asked of the polished text, as that is what would stand in
- * the document. */
+ * Where the grammar can read the whole document with the text accepted, that is shown. Else, as code
+ * that is being written is broken most of the time, what counts is the difference, and that is
+ * judged from near (gate.h): the text is shortened, first by whole lines, then at the places of its
+ * first line where all its own brackets are closed; what leaves the fewest places that cannot be
+ * read is shown, of several the longest. Where even that leaves more than there were without it
+ * nothing is. A document that could be read before must be read still. The grammar is asked of the
+ * polished text, as that is what would stand in the document. */
 #include <string.h>
 
 #include "completion/gate.h"
@@ -64,18 +63,19 @@ static int ask(const trial *t, size_t keep, bool *shown, int *status) {
   return errors;
 }
 
-/* Is the whole document readable without text[keep], and not with it? */
-static bool breaks(const trial *t, size_t keep) {
+/* Can the grammar read the whole document with text[keep]? As completion__gate_reads. */
+static int reads(const trial *t, size_t keep, bool *shown, int *status) {
   const completion__view *v = &t->r->j->views[0];
   completion__buffer put = {0};
   size_t absorb = 0;
-  bool shown, broken = false;
-  if (!make_text(t->r, keep, &put, &absorb, &shown))
-    broken = completion__gate_breaks(t->r->c->parser, v->document, v->text, t->start,
-                                       t->end + absorb, completion__buffer_slice(&put),
-                                       &t->r->j->job.cancel);
+  int read = -1;
+  *status = make_text(t->r, keep, &put, &absorb, shown);
+  if (!*status && *shown)
+    read = completion__gate_reads(t->r->c->parser, v->document, v->text, t->start,
+                                  t->end + absorb, completion__buffer_slice(&put),
+                                  &t->r->j->job.cancel);
   completion__buffer_free(&put);
-  return broken;
+  return read;
 }
 
 /* Remembers the last `max` of the places that it is given. */
@@ -126,51 +126,52 @@ static int find_best(const trial *t, const size_t *cuts, int from, int n, int *b
   return 0;
 }
 
-/* Sets keep to the best cut, or to nothing. */
-static int shorten(trial *t) {
+/* Sets keep to the best cut, or to nothing. `strict`: the document as it is can be read, and so it
+ * must stay; cuts[0] does not do then. */
+static int shorten(trial *t, bool strict) {
   completion__run *r = t->r;
-  size_t cuts[1 + LINES_TRIED + PLACES_TRIED], keep = 0;
-  int best, least = 0, n = 1;
+  size_t cuts[1 + LINES_TRIED + PLACES_TRIED];
+  int best, least = 0, n = 1 + find_cuts(r, cuts + 1);
   cuts[0] = r->keep;
-  int status = find_best(t, cuts, 0, 1, &best, &least);
-  if (status || best < 0) return status; /* it is there already: nothing to judge */
-  int errors = least;
-  bool whole = errors <= -t->gate.errors;
-  if (!whole || breaks(t, cuts[0])) {
-    n += find_cuts(r, cuts + 1);
-    /* What the document as a whole cannot have is out, however good it looks from near. */
-    for (int from = whole ? 1 : 0;;) {
-      status = find_best(t, cuts, from, n, &best, &least);
-      if (status) return status;
-      if (best < 0 || least > 0 || !breaks(t, cuts[best])) break;
-      from = best + 1;
-    }
-    errors = best < 0 ? 1 : least;
+  for (int from = strict;; from = best + 1) {
+    bool shown;
+    int status = find_best(t, cuts, from, n, &best, &least);
+    if (status) return status;
+    if (best < 0 || least > 0 || !strict || reads(t, cuts[best], &shown, &status) == 1) break;
+    if (status) return status;
   }
+  bool good = best >= 0 && least <= 0;
+  size_t keep = good ? cuts[best] : 0;
   r->verdict.gated = true;
-  r->verdict.errors = errors;
-  if (errors <= 0)
-    keep = cuts[best];
-  else
-    r->verdict.quiet = COMPLETION_QUIET_BROKEN;
+  r->verdict.errors = good ? least : 1;
+  if (!good) r->verdict.quiet = COMPLETION_QUIET_BROKEN;
   r->verdict.cut += (int)(r->keep - keep);
   r->keep = keep;
   return 0;
 }
 
 static int pass_gate(completion__run *r) {
-  const completion_job *j = r->j;
-  const completion__text *text = j->views[0].text;
-  bool chosen = j->has_selection;
+  completion_job *j = r->j;
+  const completion__view *v = &j->views[0];
+  bool chosen = j->has_selection, shown;
   trial t = {.r = r,
-             .start = completion__text_offset(text, chosen ? j->selected_start : j->offset),
-             .end = completion__text_offset(text, chosen ? j->selected_end : j->offset)};
-  if (r->keep == 0 || j->options.no_gate ||
-      !completion__gate_open(&t.gate, r->c->parser, text->language, completion__text_slice(text),
-                             t.start, t.end, &j->job.cancel))
+             .start = completion__text_offset(v->text, chosen ? j->selected_start : j->offset),
+             .end = completion__text_offset(v->text, chosen ? j->selected_end : j->offset)};
+  const grammars_language *l = v->text->language;
+  if (r->keep == 0 || j->options.no_gate || !l) return 0;
+  int status, read = reads(&t, r->keep, &shown, &status);
+  if (status || !shown) return status; /* it is there already: nothing to judge */
+  if (read == 1) {
+    r->verdict.gated = true;
     return 0;
-  int status = shorten(&t);
-  completion__gate_close(&t.gate);
+  }
+  bool strict = read == 0 && completion__gate_is_read(r->c->parser, v->document, v->text,
+                                                      &j->job.cancel);
+  if (completion__gate_open(&t.gate, r->c->parser, l, completion__text_slice(v->text), t.start,
+                            t.end, &j->job.cancel)) {
+    status = shorten(&t, strict);
+    completion__gate_close(&t.gate);
+  }
   return status ? status : atomic_load(&j->job.cancel) ? COMPLETION_ECANCELLED : 0;
 }
 

@@ -169,24 +169,30 @@ static bool fails_elsewhere(const TSTree *tree, size_t at) {
   return found;
 }
 
-bool completion__gate_breaks(completion__parser *p, completion__document *d, completion__text *text,
-                             size_t start, size_t end, completion__slice put,
-                             const atomic_bool *cancel) {
-  const TSTree *own = completion__syntax_near(p, d, text, cancel);
-  if (!own || fails_elsewhere(own, start)) return false; /* without a parse */
-  own = completion__syntax_tree(p, d, text, cancel);
-  if (!own || ts_node_has_error(ts_tree_root_node(own))) return false;
+int completion__gate_reads(completion__parser *p, completion__document *d, completion__text *text,
+                           size_t start, size_t end, completion__slice put,
+                           const atomic_bool *cancel) {
+  const TSTree *near = completion__syntax_near(p, d, text, cancel);
+  if (!near || text->len + put.len > COMPLETION__SYNTAX_BYTES || fails_elsewhere(near, start))
+    return -1;
   completion__slice all = completion__text_slice(text);
   const completion__slice parts[] = {completion__slice_cut(all, 0, start), put,
                                      completion__slice_cut(all, end, all.len)};
   TSInputEdit edit =
       edit_of((completion__slice){0}, parts[0], completion__slice_cut(all, start, end), put);
   waiting w = wait_for(p, cancel, true);
-  TSTree *old = ts_tree_copy(own);
+  TSTree *old = ts_tree_copy(near);
   ts_tree_edit(old, &edit);
   TSTree *tree = parse(p, text->language, (code){parts, 3}, old, &w);
-  bool broken = tree ? ts_node_has_error(ts_tree_root_node(tree)) : w.failed;
-  if (tree) ts_tree_delete(tree);
   ts_tree_delete(old);
-  return broken;
+  if (!tree) return w.failed ? 0 : -1;
+  bool read = !ts_node_has_error(ts_tree_root_node(tree));
+  ts_tree_delete(tree);
+  return read;
+}
+
+bool completion__gate_is_read(completion__parser *p, completion__document *d,
+                              completion__text *text, const atomic_bool *cancel) {
+  const TSTree *tree = completion__syntax_tree(p, d, text, cancel);
+  return tree && !ts_node_has_error(ts_tree_root_node(tree));
 }
