@@ -86,6 +86,12 @@ static void add(completion__run *r, completion__run *w, completion__slice main, 
     return;
   }
   r->others[r->n_others++] = shown.s; /* zero-terminated, as every buffer is */
+  /* Who takes a word of it goes on with the rest. The answer itself is kept after these. */
+  completion__answer answer = {.text = completion__run_answer(w, w->keep),
+                               .verdict = w->verdict,
+                               .prompt_tokens = r->stats.prompt_tokens,
+                               .pieces = r->stats.context_pieces};
+  if (!r->j->has_selection) completion__recent_keep(&r->c->recent, &r->key, &answer);
 }
 
 static void try_branch(completion__run *r, const branch *b, completion__slice main,

@@ -48,6 +48,16 @@ int completion__run_failed(completion__run *r, int engine_result) {
   return COMPLETION_EENGINE;
 }
 
+completion__slice completion__run_answer(const completion__run *r, size_t len) {
+  completion__slice t = completion__slice_of(r->text.s, len);
+  completion__slice line = completion__slice_cut(
+      r->before, completion__line_start(r->before, r->before.len), r->before.len);
+  bool blank = line.len && completion__is_blank(line.s[line.len - 1]);
+  if (blank && !completion__slice_is_blank(line) && !r->j->options.no_polish)
+    while (t.len && completion__is_blank(t.s[0])) t.s++, t.len--;
+  return t;
+}
+
 static bool cancelled(const completion__run *r) { return atomic_load(&r->j->job.cancel); }
 
 /* ---- cursor ---------------------------------------------------------------------------- */
@@ -173,7 +183,8 @@ static int keep_for_reuse(completion__run *r, bool whole) {
   int prompt = reuse->prompt.tokens.n;
   if (!whole && engine_tokens_append(&middle, r->ids.ids + prompt, r->ids.n - prompt))
     return COMPLETION_ENOMEM;
-  completion__slice text = completion__slice_of(r->text.s, whole ? r->keep : r->text.len);
+  completion__slice text =
+      whole ? completion__run_answer(r, r->keep) : completion__buffer_slice(&r->text);
   completion__reuse_keep(reuse, &r->key.terms, completion__run_typed(r), text, whole, &r->verdict,
                          &middle);
   return 0;
@@ -250,7 +261,7 @@ static bool answer_again(completion__run *r, int *status) {
 }
 
 static void keep_answer(completion__run *r) {
-  completion__answer a = {.text = completion__slice_of(r->text.s, r->keep),
+  completion__answer a = {.text = completion__run_answer(r, r->keep),
                           .verdict = r->verdict,
                           .prompt_tokens = r->stats.prompt_tokens,
                           .pieces = r->stats.context_pieces};

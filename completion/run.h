@@ -56,6 +56,8 @@ typedef struct completion__run {
 completion__slice completion__run_typed(const completion__run *r);
 /* The completion_status for a failure of the engine, with its words kept. */
 int completion__run_failed(completion__run *r, int engine_result);
+/* text[len] without the blanks at its start that are not shown: as it would be typed. */
+completion__slice completion__run_answer(const completion__run *r, size_t len);
 /* Fills before and after. 0 or a completion_status. */
 int completion__run_find_cursor(completion__run *r);
 

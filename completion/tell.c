@@ -131,16 +131,17 @@ static void tell_lines(completion__run *r) {
 static void tell_heir(completion__run *r, completion_job *heir) {
   completion__run f = {.j = heir, .c = r->c, .stats = r->stats};
   if (atomic_load(&heir->job.cancel) || completion__run_find_cursor(&f)) return;
-  if (f.before.len < r->before.len || f.before.len - r->before.len > r->text.len) return;
+  completion__slice text = completion__run_answer(r, r->text.len);
+  if (f.before.len < r->before.len || f.before.len - r->before.len > text.len) return;
   size_t typed = f.before.len - r->before.len;
   if (heir == r->told) {
     f.lines_told = r->heir_lines;
   } else if (!completion__slice_starts(f.before, r->before) ||
-             (typed && memcmp(f.before.s + r->before.len, r->text.s, typed) != 0)) {
+             (typed && memcmp(f.before.s + r->before.len, text.s, typed) != 0)) {
     return;
   }
-  f.text = (completion__buffer){.s = r->text.s ? r->text.s + typed : NULL,
-                                .len = r->text.len - typed};
+  f.text = (completion__buffer){.s = text.len ? (char *)text.s + typed : NULL,
+                                .len = text.len - typed};
   tell_lines(&f);
   r->told = heir;
   r->heir_lines = f.lines_told;
@@ -149,7 +150,7 @@ static void tell_heir(completion__run *r, completion_job *heir) {
 bool completion__tell_step(completion__run *r) {
   bool own;
   completion_job *heir;
-  if (!completion__through_step(r->j, completion__buffer_slice(&r->text), &own, &heir)) {
+  if (!completion__through_step(r->j, completion__run_answer(r, r->text.len), &own, &heir)) {
     r->status = COMPLETION_ECANCELLED;
     return false;
   }

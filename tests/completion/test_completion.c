@@ -253,6 +253,22 @@ static void test_candidates(void **state) {
     for (int i = 0; i < some.n_others; i++) assert_string_equal(again.others[i], some.others[i]);
   }
   assert_int_equal(most, 3);
+  /* A part of another one is taken: its rest is known. */
+  ask_query(&some, "x = <|>\n", (completion_query){.candidates = 4});
+  bool went_on = false;
+  for (int i = 0; i < some.n_others; i++) {
+    size_t n = 0;
+    while (some.others[i][n] && some.others[i][n] == some.text[n]) n++;
+    if (strlen(some.others[i]) <= n + 1) continue;
+    char marked[512];
+    snprintf(marked, sizeof marked, "x = %.*s<|>\n", (int)n + 1, some.others[i]);
+    ask_query(&one, marked, (completion_query){.automatic = true});
+    if (one.why.source != COMPLETION_FROM_RECENT) fail_msg("%d: [%s] [%s] after [%s]: [%s] %s", i, some.text, some.others[i], marked, one.text, completion_strsource(one.why.source));
+    assert_string_equal(one.text, some.others[i] + n + 1);
+    assert_int_equal(one.stats.steps, 0);
+    went_on = true;
+  }
+  assert_true(went_on);
   assert_int_equal(completion_start(c, &(completion_query){.uri = URI, .on_done = on_done,
                                                            .candidates = 6}, NULL),
                    COMPLETION_EINVAL);
