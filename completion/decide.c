@@ -151,7 +151,7 @@ static int shorten(trial *t, bool strict) {
 }
 
 static int pass_gate(completion__run *r) {
-  completion_job *j = r->j;
+  const completion_job *j = r->j;
   const completion__view *v = &j->views[0];
   bool chosen = j->has_selection, shown;
   trial t = {.r = r,
@@ -165,8 +165,9 @@ static int pass_gate(completion__run *r) {
     r->verdict.gated = true;
     return 0;
   }
-  bool strict = read == 0 && completion__gate_is_read(r->c->parser, v->document, v->text,
-                                                      &j->job.cancel);
+  bool strict = read == 0 && completion__gate_reads(r->c->parser, v->document, v->text, t.start,
+                                                    t.start, (completion__slice){0},
+                                                    &j->job.cancel) == 1;
   if (completion__gate_open(&t.gate, r->c->parser, l, completion__text_slice(v->text), t.start,
                             t.end, &j->job.cancel)) {
     status = shorten(&t, strict);

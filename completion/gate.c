@@ -190,9 +190,3 @@ int completion__gate_reads(completion__parser *p, completion__document *d, compl
   ts_tree_delete(tree);
   return read;
 }
-
-bool completion__gate_is_read(completion__parser *p, completion__document *d,
-                              completion__text *text, const atomic_bool *cancel) {
-  const TSTree *tree = completion__syntax_tree(p, d, text, cancel);
-  return tree && !ts_node_has_error(ts_tree_root_node(tree));
-}

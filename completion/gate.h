@@ -35,14 +35,10 @@ int completion__gate_ask(const completion__gate *g, completion__slice put, size_
 
 /* 1: the grammar can read all of the document with bytes start..end replaced by `put`, 0: it cannot,
  * -1: it could not anyway, far away from there, or it cannot be told. One incremental parse that
- * ends with the first error. */
+ * ends with the first error; the document's own tree stays as it is. */
 int completion__gate_reads(completion__parser *p, completion__document *d, completion__text *text,
                            size_t start, size_t end, completion__slice put,
                            const atomic_bool *cancel);
-/* Can it read all of the document as it is? */
-bool completion__gate_is_read(completion__parser *p, completion__document *d,
-                              completion__text *text, const atomic_bool *cancel);
-
 /* The stretch of `all` around start..end that is parsed. */
 void completion__gate_stretch(completion__slice all, size_t start, size_t end, size_t *from,
                               size_t *to);
