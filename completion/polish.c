@@ -10,6 +10,7 @@
 #define BELOW_LINES_MAX 16 /* lines of the text compared with those under the cursor */
 #define INDENT_UNIT 4
 #define BEGINNING_WEIGHT 12 /* characters of a line that begins as the one below */
+#define RUN_IN_BYTES 400    /* of the text's end, compared with what follows */
 
 /* ---- what may not be shown ------------------------------------------------------------- */
 
@@ -226,6 +227,32 @@ static completion__slice cut_last(const completion__polish *p, completion__slice
   return repeats ? completion__slice_cut(t, 0, start) : t;
 }
 
+/* Does t, blanks aside, begin `after`? */
+static bool begins_after(completion__slice t, completion__slice after) {
+  size_t at = 0, i = 0;
+  for (; i < t.len; i++) {
+    if (strchr(" \t\r\n", t.s[i])) continue;
+    while (at < after.len && strchr(" \t\r\n", after.s[at])) at++;
+    if (at == after.len || after.s[at++] != t.s[i]) return false;
+  }
+  return true;
+}
+
+/* Drops the end of the text, wherever in a line that begins, with which what follows the cursor
+ * goes on: the model has run into it. */
+static completion__slice cut_run_in(const completion__polish *p, completion__slice t) {
+  size_t from = t.len > RUN_IN_BYTES ? t.len - RUN_IN_BYTES : 0;
+  for (; from < t.len; from++) {
+    bool border = from == 0 || !completion__is_word(t.s[from]) ||
+                  !completion__is_word(t.s[from - 1]);
+    completion__slice end = completion__slice_cut(t, from, t.len);
+    if (!border || strchr(" \t\r\n", t.s[from]) || !begins_after(end, p->after)) continue;
+    bool weighty = completion__scan_weight(end) >= BEGINNING_WEIGHT;
+    return weighty ? completion__slice_cut(t, 0, from) : t; /* what follows is shorter still */
+  }
+  return t;
+}
+
 /* JSON has no comma before what closes. */
 static completion__slice cut_comma(const completion__polish *p, completion__slice t,
                                    completion__slice after) {
@@ -339,7 +366,7 @@ int completion__polish_text(const completion__polish *p, completion__slice text,
   t = cut_dangling(p, t);
   t = cut_below(p, t);
   while (t.len && (t.s[t.len - 1] == '\n' || t.s[t.len - 1] == '\r')) t.len--;
-  if (tail.len == 0) t = cut_last(p, t);
+  if (tail.len == 0) t = cut_run_in(p, cut_last(p, t));
   if (tail.len && absorbed(p, t, tail) < tail.len) t = cut_comment(p, t);
 
   bool one_line = t.len == 0 || memchr(t.s, '\n', t.len) == NULL;

@@ -100,6 +100,10 @@ static void test_lines_below(void **state) {
       {"a.c", "int f(void) {\n  if (a) {\n    <|>\n  }\n}\n", "b();\n  }", "b();", ""},
       /* the text's own closing line stays */
       {"a.c", "int f(void) {\n  <|>\n}\n", "if (a) {\n    b();\n  }", "if (a) {\n    b();\n  }", ""},
+      /* it runs into them in the middle of a line; too little of that is a coincidence */
+      {"a.js", "await <|>\n  calls.push(5)\n})\n", "next().then(() => { calls.push(5) })", "next().then(() => {", ""},
+      {"a.js", "x = <|>\ncalls.pop()\n", "recalls.pop()", "recalls.pop()", ""},
+      {"a.py", "x = <|>\nitems\n", "sorted(items)\nitems", "sorted(items)", ""},
   };
   CHECK(cases);
 }
