@@ -9,57 +9,36 @@
 
 const char *const lsp__commands[LSP__COMMANDS] = {SHOW_STATISTICS, WHY};
 
-static void write_string(lsp__buffer *b, const char *key, const char *value) {
-  if (value == NULL) return;
-  lsp__json_key(b, key);
-  lsp__json_string(b, value);
-}
-
-static void write_int(lsp__buffer *b, const char *key, int64_t value) {
-  lsp__json_key(b, key);
-  lsp__json_int(b, value);
-}
-
-static void write_number(lsp__buffer *b, const char *key, double value) {
-  lsp__json_key(b, key);
-  lsp__json_double(b, value);
-}
-
-static void write_bool(lsp__buffer *b, const char *key, bool value) {
-  lsp__json_key(b, key);
-  lsp__json_bool(b, value);
-}
-
 static void write_device(const engine *e, const engine_info *info, lsp__buffer *b) {
   engine_state state = engine_get_state(e);
-  write_bool(b, "loaded", state.loaded);
-  write_bool(b, "fellBack", state.fell_back);
-  write_int(b, "loads", state.loads);
-  write_int(b, "unloads", state.unloads);
-  write_int(b, "deviceFailures", state.failures);
+  lsp__json_put_bool(b, "loaded", state.loaded);
+  lsp__json_put_bool(b, "fellBack", state.fell_back);
+  lsp__json_put_int(b, "loads", state.loads);
+  lsp__json_put_int(b, "unloads", state.unloads);
+  lsp__json_put_int(b, "deviceFailures", state.failures);
   if (info->device_total == 0) return;
-  write_int(b, "deviceBytes", (int64_t)info->device_total);
-  write_int(b, "deviceBytesFree", (int64_t)info->device_free);
+  lsp__json_put_int(b, "deviceBytes", (int64_t)info->device_total);
+  lsp__json_put_int(b, "deviceBytesFree", (int64_t)info->device_free);
 }
 
 static void write_model(const lsp__server *s, lsp__buffer *b) {
   static const char *const states[] = {"loading", "ready", "failed"};
   lsp__json_key(b, "model");
   lsp__json_begin(b, '{');
-  write_string(b, "state", states[s->model]);
-  if (s->model == LSP__MODEL_FAILED) write_string(b, "error", s->model_error);
-  if (s->model == LSP__MODEL_LOADING) write_number(b, "progress", s->progress);
+  lsp__json_put_text(b, "state", states[s->model]);
+  if (s->model == LSP__MODEL_FAILED) lsp__json_put_text(b, "error", s->model_error);
+  if (s->model == LSP__MODEL_LOADING) lsp__json_put_double(b, "progress", s->progress);
   if (s->model == LSP__MODEL_READY) {
     const engine_info *info = engine_get_info(s->engine);
-    write_string(b, "name", info->model);
-    write_string(b, "path", info->path);
-    write_string(b, "backend", info->backend);
-    write_string(b, "backendNote", info->backend_note);
-    write_string(b, "types", info->types);
-    write_int(b, "parameters", info->parameters);
-    write_int(b, "weightBytes", info->weight_bytes);
-    write_int(b, "context", info->context);
-    write_number(b, "loadMs", info->load_ms);
+    lsp__json_put_text(b, "name", info->model);
+    lsp__json_put_text(b, "path", info->path);
+    lsp__json_put_text(b, "backend", info->backend);
+    lsp__json_put_text(b, "backendNote", info->backend_note);
+    lsp__json_put_text(b, "types", info->types);
+    lsp__json_put_int(b, "parameters", info->parameters);
+    lsp__json_put_int(b, "weightBytes", info->weight_bytes);
+    lsp__json_put_int(b, "context", info->context);
+    lsp__json_put_double(b, "loadMs", info->load_ms);
     write_device(s->engine, info, b);
   }
   lsp__json_end(b, '}');
@@ -77,14 +56,14 @@ static void write_workspace(const lsp__client *c, lsp__buffer *b) {
   }
   lsp__json_key(b, "workspace");
   lsp__json_begin(b, '{');
-  write_bool(b, "busy", info.busy);
-  write_int(b, "files", (int64_t)pool.texts);
-  write_number(b, "megabytes", (double)info.bytes / 1e6);
-  write_int(b, "leftOut", info.left_out);
-  write_bool(b, "cut", info.cut || pool.left_out > 0);
-  write_int(b, "poolTokens", (int64_t)pool.tokens);
-  write_number(b, "poolMegabytes", (double)pool.bytes / 1e6);
-  write_number(b, "ms", info.ms);
+  lsp__json_put_bool(b, "busy", info.busy);
+  lsp__json_put_int(b, "files", (int64_t)pool.texts);
+  lsp__json_put_double(b, "megabytes", (double)info.bytes / 1e6);
+  lsp__json_put_int(b, "leftOut", info.left_out);
+  lsp__json_put_bool(b, "cut", info.cut || pool.left_out > 0);
+  lsp__json_put_int(b, "poolTokens", (int64_t)pool.tokens);
+  lsp__json_put_double(b, "poolMegabytes", (double)pool.bytes / 1e6);
+  lsp__json_put_double(b, "ms", info.ms);
   lsp__json_end(b, '}');
 }
 
@@ -101,12 +80,12 @@ void lsp__status_request(lsp__client *c, lsp__id id) {
   lsp__buffer b = {0};
   lsp__rpc_begin_result(&b, id);
   lsp__json_begin(&b, '{');
-  write_string(&b, "version", FIMD_VERSION);
+  lsp__json_put_text(&b, "version", FIMD_VERSION);
   write_model(c->server, &b);
-  write_string(&b, "positionEncoding", lsp__encoding_name(c->encoding));
-  write_int(&b, "documents", c->document_count);
-  write_int(&b, "requests", c->request_count);
-  write_int(&b, "clients", c->server->client_count);
+  lsp__json_put_text(&b, "positionEncoding", lsp__encoding_name(c->encoding));
+  lsp__json_put_int(&b, "documents", c->document_count);
+  lsp__json_put_int(&b, "requests", c->request_count);
+  lsp__json_put_int(&b, "clients", c->server->client_count);
   write_workspace(c, &b);
   lsp__json_key(&b, "settings");
   lsp__settings_write(&c->settings, &b);

@@ -65,5 +65,10 @@ void lsp__json_int(lsp__buffer *b, int64_t value);
 void lsp__json_double(lsp__buffer *b, double value); /* null where it is not finite */
 void lsp__json_bool(lsp__buffer *b, bool value);
 void lsp__json_null(lsp__buffer *b);
+/* A member of an object; put_text with NULL writes none. */
+void lsp__json_put_text(lsp__buffer *b, const char *key, const char *value);
+void lsp__json_put_int(lsp__buffer *b, const char *key, int64_t value);
+void lsp__json_put_double(lsp__buffer *b, const char *key, double value);
+void lsp__json_put_bool(lsp__buffer *b, const char *key, bool value);
 
 #endif

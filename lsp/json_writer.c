@@ -103,3 +103,24 @@ void lsp__json_null(lsp__buffer *b) {
   comma(b);
   lsp__buffer_puts(b, "null");
 }
+
+void lsp__json_put_text(lsp__buffer *b, const char *key, const char *value) {
+  if (value == NULL) return;
+  lsp__json_key(b, key);
+  lsp__json_string(b, value);
+}
+
+void lsp__json_put_int(lsp__buffer *b, const char *key, int64_t value) {
+  lsp__json_key(b, key);
+  lsp__json_int(b, value);
+}
+
+void lsp__json_put_double(lsp__buffer *b, const char *key, double value) {
+  lsp__json_key(b, key);
+  lsp__json_double(b, value);
+}
+
+void lsp__json_put_bool(lsp__buffer *b, const char *key, bool value) {
+  lsp__json_key(b, key);
+  lsp__json_bool(b, value);
+}

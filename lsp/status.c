@@ -70,16 +70,6 @@ void lsp__statistics_stopped(lsp__statistics *s, const completion_stats *stats, 
 
 /* ---- writing --------------------------------------------------------------------------- */
 
-static void write_int(lsp__buffer *b, const char *key, uint64_t value) {
-  lsp__json_key(b, key);
-  lsp__json_int(b, (int64_t)value);
-}
-
-static void write_number(lsp__buffer *b, const char *key, double value) {
-  lsp__json_key(b, key);
-  lsp__json_double(b, value);
-}
-
 static double ratio(uint64_t tokens, uint64_t steps) {
   return steps > 0 ? (double)tokens / (double)steps : 0;
 }
@@ -87,11 +77,11 @@ static double ratio(uint64_t tokens, uint64_t steps) {
 /* How the tokens came: in steps, by guesses that were verified. */
 static void write_decoding(lsp__buffer *b, uint64_t tokens, uint64_t steps, uint64_t drafted,
                            uint64_t accepted) {
-  write_int(b, "tokens", tokens);
-  write_int(b, "steps", steps);
-  write_number(b, "tokensPerStep", ratio(tokens, steps));
-  write_int(b, "drafted", drafted);
-  write_int(b, "accepted", accepted);
+  lsp__json_put_int(b, "tokens", tokens);
+  lsp__json_put_int(b, "steps", steps);
+  lsp__json_put_double(b, "tokensPerStep", ratio(tokens, steps));
+  lsp__json_put_int(b, "drafted", drafted);
+  lsp__json_put_int(b, "accepted", accepted);
 }
 
 static void write_outcomes(lsp__buffer *b, const char *key, const uint64_t *outcomes) {
@@ -99,16 +89,16 @@ static void write_outcomes(lsp__buffer *b, const char *key, const uint64_t *outc
                                                    "failed"};
   lsp__json_key(b, key);
   lsp__json_begin(b, '{');
-  for (int i = 0; i < LSP__OUTCOMES; i++) write_int(b, names[i], outcomes[i]);
+  for (int i = 0; i < LSP__OUTCOMES; i++) lsp__json_put_int(b, names[i], outcomes[i]);
   lsp__json_end(b, '}');
 }
 
 static void write_samples(lsp__buffer *b, const char *key, const lsp__samples *s) {
   lsp__json_key(b, key);
   lsp__json_begin(b, '{');
-  write_number(b, "p50", lsp__samples_percentile(s, 0.5));
-  write_number(b, "p90", lsp__samples_percentile(s, 0.9));
-  write_int(b, "count", s->count);
+  lsp__json_put_double(b, "p50", lsp__samples_percentile(s, 0.5));
+  lsp__json_put_double(b, "p90", lsp__samples_percentile(s, 0.9));
+  lsp__json_put_int(b, "count", s->count);
   lsp__json_end(b, '}');
 }
 
@@ -117,19 +107,19 @@ static void write_last(lsp__buffer *b, const completion_stats *l, completion_sto
   lsp__json_begin(b, '{');
   lsp__json_key(b, "stop");
   lsp__json_string(b, completion_strstop(stop));
-  write_int(b, "promptTokens", (uint64_t)l->prompt_tokens);
-  write_int(b, "prefilledTokens", (uint64_t)l->prefilled_tokens);
+  lsp__json_put_int(b, "promptTokens", (uint64_t)l->prompt_tokens);
+  lsp__json_put_int(b, "prefilledTokens", (uint64_t)l->prefilled_tokens);
   write_decoding(b, (uint64_t)l->tokens, (uint64_t)l->steps, (uint64_t)l->drafted,
                  (uint64_t)l->accepted);
-  write_int(b, "contextPieces", (uint64_t)l->context_pieces);
-  write_number(b, "contextMs", l->context_ms);
-  write_number(b, "promptMs", l->prompt_ms);
-  write_number(b, "prefillMs", l->prefill_ms);
-  write_number(b, "firstTokenMs", l->first_token_ms);
-  write_number(b, "decodeMs", l->decode_ms);
-  write_number(b, "hostMs", l->host_ms);
-  write_number(b, "gateMs", l->gate_ms);
-  write_number(b, "totalMs", l->total_ms);
+  lsp__json_put_int(b, "contextPieces", (uint64_t)l->context_pieces);
+  lsp__json_put_double(b, "contextMs", l->context_ms);
+  lsp__json_put_double(b, "promptMs", l->prompt_ms);
+  lsp__json_put_double(b, "prefillMs", l->prefill_ms);
+  lsp__json_put_double(b, "firstTokenMs", l->first_token_ms);
+  lsp__json_put_double(b, "decodeMs", l->decode_ms);
+  lsp__json_put_double(b, "hostMs", l->host_ms);
+  lsp__json_put_double(b, "gateMs", l->gate_ms);
+  lsp__json_put_double(b, "totalMs", l->total_ms);
   lsp__json_end(b, '}');
 }
 
@@ -137,35 +127,35 @@ static void write_quiet(lsp__buffer *b, const uint64_t *quiet) {
   lsp__json_key(b, "quiet");
   lsp__json_begin(b, '{');
   for (int i = 1; i < LSP__QUIETS; i++)
-    write_int(b, lsp__quiet_name((completion_quiet)i), quiet[i]);
+    lsp__json_put_int(b, lsp__quiet_name((completion_quiet)i), quiet[i]);
   lsp__json_end(b, '}');
 }
 
 static void write_acceptance(lsp__buffer *b, const lsp__acceptance *a) {
   lsp__json_key(b, "acceptance");
   lsp__json_begin(b, '{');
-  write_int(b, "suggestions", a->suggestions);
-  write_int(b, "accepted", a->accepted);
-  write_number(b, "ratio", ratio(a->accepted, a->suggestions));
-  write_int(b, "whole", a->whole);
-  write_int(b, "lines", a->lines);
-  write_int(b, "words", a->words);
-  write_int(b, "characters", a->characters);
-  write_int(b, "typedThrough", a->typed);
+  lsp__json_put_int(b, "suggestions", a->suggestions);
+  lsp__json_put_int(b, "accepted", a->accepted);
+  lsp__json_put_double(b, "ratio", ratio(a->accepted, a->suggestions));
+  lsp__json_put_int(b, "whole", a->whole);
+  lsp__json_put_int(b, "lines", a->lines);
+  lsp__json_put_int(b, "words", a->words);
+  lsp__json_put_int(b, "characters", a->characters);
+  lsp__json_put_int(b, "typedThrough", a->typed);
   lsp__json_end(b, '}');
 }
 
 static void write_waits(lsp__buffer *b, const lsp__statistics *s) {
-  write_int(b, "started", s->started);
+  lsp__json_put_int(b, "started", s->started);
   lsp__json_key(b, "debounce");
   lsp__json_begin(b, '{');
-  write_int(b, "waited", s->waited);
-  write_int(b, "neverStarted", s->spared);
+  lsp__json_put_int(b, "waited", s->waited);
+  lsp__json_put_int(b, "neverStarted", s->spared);
   lsp__json_end(b, '}');
   lsp__json_key(b, "stopped");
   lsp__json_begin(b, '{');
-  write_int(b, "jobs", s->stopped);
-  write_int(b, "mostSteps", s->most_steps);
+  lsp__json_put_int(b, "jobs", s->stopped);
+  lsp__json_put_int(b, "mostSteps", s->most_steps);
   write_samples(b, "ms", &s->stop_ms);
   lsp__json_end(b, '}');
 }
@@ -180,9 +170,9 @@ void lsp__statistics_write(const lsp__statistics *s, lsp__buffer *b) {
   write_acceptance(b, &s->acceptance);
   write_waits(b, s);
   write_decoding(b, s->tokens, s->steps, s->drafted, s->accepted);
-  write_number(b, "hostMs", s->host_ms);
-  write_int(b, "promptTokens", s->prompt_tokens);
-  write_int(b, "prefilledTokens", s->prefilled_tokens);
+  lsp__json_put_double(b, "hostMs", s->host_ms);
+  lsp__json_put_int(b, "promptTokens", s->prompt_tokens);
+  lsp__json_put_int(b, "prefilledTokens", s->prefilled_tokens);
   write_samples(b, "answerMs", &s->answer_ms);
   write_samples(b, "firstTokenMs", &s->first_ms);
   write_samples(b, "lastTokenMs", &s->last_ms);

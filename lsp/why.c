@@ -83,97 +83,77 @@ void lsp__why_line(const lsp__why *w, char *out, size_t len) {
 
 /* ---- writing --------------------------------------------------------------------------- */
 
-static void text(lsp__buffer *b, const char *key, const char *value) {
-  lsp__json_key(b, key);
-  lsp__json_string(b, value);
-}
-
-static void whole(lsp__buffer *b, const char *key, int64_t value) {
-  lsp__json_key(b, key);
-  lsp__json_int(b, value);
-}
-
-static void number(lsp__buffer *b, const char *key, double value) {
-  lsp__json_key(b, key);
-  lsp__json_double(b, value);
-}
-
-static void yes(lsp__buffer *b, const char *key, bool value) {
-  lsp__json_key(b, key);
-  lsp__json_bool(b, value);
-}
-
 static void write_pieces(const lsp__why *w, lsp__buffer *b) {
   lsp__json_key(b, "pieces");
   lsp__json_begin(b, '[');
   for (int i = 0; i < w->said.n_pieces; i++) {
     const completion_piece *p = &w->said.pieces[i];
     lsp__json_begin(b, '{');
-    text(b, "why", p->why);
-    text(b, "path", p->path);
-    whole(b, "line", p->line);
-    whole(b, "lines", p->lines);
-    number(b, "score", p->score);
-    yes(b, "chosen", p->chosen);
+    lsp__json_put_text(b, "why", p->why);
+    lsp__json_put_text(b, "path", p->path);
+    lsp__json_put_int(b, "line", p->line);
+    lsp__json_put_int(b, "lines", p->lines);
+    lsp__json_put_double(b, "score", p->score);
+    lsp__json_put_bool(b, "chosen", p->chosen);
     lsp__json_end(b, '}');
   }
   lsp__json_end(b, ']');
-  whole(b, "piecesLeftOut", w->left_out);
+  lsp__json_put_int(b, "piecesLeftOut", w->left_out);
 }
 
 static void write_ms(const lsp__why *w, lsp__buffer *b) {
   const completion_stats *s = &w->stats;
   lsp__json_key(b, "ms");
   lsp__json_begin(b, '{');
-  number(b, "answer", w->answer_ms);
-  number(b, "waited", w->waited_ms);
-  number(b, "context", s->context_ms);
-  number(b, "prompt", s->prompt_ms);
-  number(b, "prefill", s->prefill_ms);
-  number(b, "firstToken", s->first_token_ms);
-  number(b, "decode", s->decode_ms);
-  number(b, "host", s->host_ms);
-  number(b, "gate", s->gate_ms);
-  number(b, "total", s->total_ms);
+  lsp__json_put_double(b, "answer", w->answer_ms);
+  lsp__json_put_double(b, "waited", w->waited_ms);
+  lsp__json_put_double(b, "context", s->context_ms);
+  lsp__json_put_double(b, "prompt", s->prompt_ms);
+  lsp__json_put_double(b, "prefill", s->prefill_ms);
+  lsp__json_put_double(b, "firstToken", s->first_token_ms);
+  lsp__json_put_double(b, "decode", s->decode_ms);
+  lsp__json_put_double(b, "host", s->host_ms);
+  lsp__json_put_double(b, "gate", s->gate_ms);
+  lsp__json_put_double(b, "total", s->total_ms);
   lsp__json_end(b, '}');
 }
 
 static void write_decisions(const lsp__why *w, lsp__buffer *b) {
   const completion_why *y = &w->said;
-  text(b, "quiet", lsp__quiet_name(y->quiet));
-  text(b, "source", completion_strsource(y->source));
-  text(b, "extent", y->extent);
-  text(b, "stop", completion_strstop(w->stop));
-  text(b, "language", y->language);
-  number(b, "confidence", y->confidence);
+  lsp__json_put_text(b, "quiet", lsp__quiet_name(y->quiet));
+  lsp__json_put_text(b, "source", completion_strsource(y->source));
+  lsp__json_put_text(b, "extent", y->extent);
+  lsp__json_put_text(b, "stop", completion_strstop(w->stop));
+  lsp__json_put_text(b, "language", y->language);
+  lsp__json_put_double(b, "confidence", y->confidence);
   lsp__json_key(b, "gate");
   lsp__json_begin(b, '{');
-  yes(b, "asked", y->gated);
-  whole(b, "errors", y->errors);
-  whole(b, "cutBytes", y->cut);
+  lsp__json_put_bool(b, "asked", y->gated);
+  lsp__json_put_int(b, "errors", y->errors);
+  lsp__json_put_int(b, "cutBytes", y->cut);
   lsp__json_end(b, '}');
 }
 
 void lsp__why_write(const lsp__why *w, const char *uri, lsp__buffer *b) {
   const char *reason = reason_of(w);
   lsp__json_begin(b, '{');
-  text(b, "uri", uri);
+  lsp__json_put_text(b, "uri", uri);
   lsp__json_key(b, "position");
   lsp__json_begin(b, '{');
-  whole(b, "line", w->at.line);
-  whole(b, "character", w->at.character);
+  lsp__json_put_int(b, "line", w->at.line);
+  lsp__json_put_int(b, "character", w->at.character);
   lsp__json_end(b, '}');
-  text(b, "request", w->popup ? "completion" : "inlineCompletion");
-  yes(b, "automatic", w->automatic);
-  text(b, "outcome", outcome_name(w->outcome));
-  if (reason != NULL) text(b, "reason", reason);
-  whole(b, "bytes", (int64_t)w->bytes);
-  whole(b, "candidates", w->candidates);
+  lsp__json_put_text(b, "request", w->popup ? "completion" : "inlineCompletion");
+  lsp__json_put_bool(b, "automatic", w->automatic);
+  lsp__json_put_text(b, "outcome", outcome_name(w->outcome));
+  if (reason != NULL) lsp__json_put_text(b, "reason", reason);
+  lsp__json_put_int(b, "bytes", (int64_t)w->bytes);
+  lsp__json_put_int(b, "candidates", w->candidates);
   write_decisions(w, b);
-  whole(b, "promptTokens", w->stats.prompt_tokens);
-  whole(b, "prefilledTokens", w->stats.prefilled_tokens);
-  whole(b, "tokens", w->stats.tokens);
-  whole(b, "steps", w->stats.steps);
+  lsp__json_put_int(b, "promptTokens", w->stats.prompt_tokens);
+  lsp__json_put_int(b, "prefilledTokens", w->stats.prefilled_tokens);
+  lsp__json_put_int(b, "tokens", w->stats.tokens);
+  lsp__json_put_int(b, "steps", w->stats.steps);
   write_pieces(w, b);
   write_ms(w, b);
   lsp__json_end(b, '}');
