@@ -1,7 +1,6 @@
-/* workspace.c - see workspace.h. */
-#include "completion/workspace.h"
+/* workspace.c - see workspace.h: the files, and the thread that reads them. */
+#include "completion/workspace_internal.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -11,82 +10,35 @@
 
 #define NICE 10 /* completions come first */
 #define PATIENCE_MS 10000.0 /* to parse a file, in the background */
-#define BUCKETS 4096
-#define IMPORT_BYTES ((size_t)16 << 10) /* of a text, read for its imports */
-#define WORD_FILES 8                    /* of one name: more say nothing */
 
-typedef struct file {
-  char *path; /* owned, absolute */
-  int root;   /* which folder's */
-  int64_t id; /* in the pool; 0: not there */
-  completion__symbol_file *symbols; /* in the index; NULL: not there */
-  bool indexed;  /* its symbols were looked for */
-  uint64_t hash; /* of its text */
-  int round;     /* the folder's walk that it was last seen in */
-  int next_path, next_stem, next_folder; /* in their buckets; -1: none */
-} file;
-
-typedef struct task {
-  enum { TASK_WALK, TASK_SYMBOLS, TASK_READ } kind;
-  int root;
-  char *path; /* owned: of a file to read again */
-  struct task *next;
-} task;
-
-struct completion__workspace {
-  engine *engine;
-  engine_pool *pool;
-  pthread_t thread;
-  bool started;
-  atomic_bool stop;
-  completion__parser *parser; /* the thread's */
-
-  pthread_mutex_t lock; /* guards all below */
-  pthread_cond_t wake, idle;
-  task *first, **last;
-  bool busy;
-  struct root {
-    char *path; /* owned */
-    atomic_bool gone;
-    bool queued; /* for a walk */
-    int round;   /* walks begun */
-    completion__walk_counts counts; /* of the last one */
-  } **roots; /* [n_roots] owned, each too: the thread holds on to one */
-  int n_roots;
-  file *files; /* [n_files] owned */
-  int n_files, files_capacity;
-  int by_path[BUCKETS], by_stem[BUCKETS], by_folder[BUCKETS];
-  completion__symbols *symbols;
-  char **open; /* [n_open] owned paths */
-  int n_open;
-  completion_workspace_info info;
-};
+typedef completion__file file;
+typedef completion__task task;
 
 /* ---- names ----------------------------------------------------------------------------- */
 
-static unsigned bucket(const char *s, size_t len) {
+unsigned completion__file_bucket(const char *s, size_t len) {
   uint32_t h = 2166136261u;
   for (size_t i = 0; i < len; i++) h = (h ^ (unsigned char)s[i]) * 16777619u;
-  return (h ^ h >> 15) % BUCKETS;
+  return (h ^ h >> 15) % COMPLETION__FILE_BUCKETS;
 }
 
 /* "a/b/parser.test.c": the folder "b" and the stem "parser". */
-static completion__slice stem_of(const char *path) {
+completion__slice completion__file_stem(const char *path) {
   const char *name = strrchr(path, '/');
   name = name ? name + 1 : path;
   size_t len = strcspn(name, ".");
   return completion__slice_of(name, len);
 }
 
-static completion__slice folder_of(const char *path) {
+completion__slice completion__file_folder(const char *path) {
   const char *end = strrchr(path, '/'), *from = end;
   if (!end) return completion__slice_of(path, 0);
   while (from > path && from[-1] != '/') from--;
   return completion__slice_of(from, (size_t)(end - from));
 }
 
-static int find_file(const completion__workspace *w, const char *path) {
-  int i = w->by_path[bucket(path, strlen(path))];
+int completion__file_find(const completion__workspace *w, const char *path) {
+  int i = w->by_path[completion__file_bucket(path, strlen(path))];
   while (i >= 0 && strcmp(w->files[i].path, path) != 0)
     i = w->files[i].next_path;
   return i;
@@ -100,10 +52,10 @@ static int find_open(const completion__workspace *w, const char *path) {
 
 static void link_file(completion__workspace *w, int i) {
   file *f = &w->files[i];
-  completion__slice stem = stem_of(f->path), folder = folder_of(f->path);
-  int *path = &w->by_path[bucket(f->path, strlen(f->path))];
-  int *by_stem = &w->by_stem[bucket(stem.s, stem.len)];
-  int *by_folder = &w->by_folder[bucket(folder.s, folder.len)];
+  completion__slice stem = completion__file_stem(f->path), folder = completion__file_folder(f->path);
+  int *path = &w->by_path[completion__file_bucket(f->path, strlen(f->path))];
+  int *by_stem = &w->by_stem[completion__file_bucket(stem.s, stem.len)];
+  int *by_folder = &w->by_folder[completion__file_bucket(folder.s, folder.len)];
   f->next_path = *path;
   f->next_stem = *by_stem;
   f->next_folder = *by_folder;
@@ -112,7 +64,7 @@ static void link_file(completion__workspace *w, int i) {
 
 /* The file's number, made where there is none; -1: out of memory. Locked. */
 static int add_file(completion__workspace *w, int root, const char *path) {
-  int i = find_file(w, path);
+  int i = completion__file_find(w, path);
   if (i >= 0) return i;
   if (w->n_files == w->files_capacity) {
     int capacity = w->files_capacity ? w->files_capacity * 2 : 256;
@@ -128,8 +80,6 @@ static int add_file(completion__workspace *w, int root, const char *path) {
   link_file(w, i);
   return i;
 }
-
-static bool is_there(const file *f) { return f->id != 0 || f->symbols; }
 
 /* Nothing of it is shown or guessed from any more. Locked. */
 static void forget(completion__workspace *w, file *f) {
@@ -165,7 +115,7 @@ static uint64_t hash_of(const char *text, size_t len) {
 /* Is the file in the pool as it is? Then it only shows again, unless it is open. */
 static bool is_known(completion__workspace *w, int root, const char *path, uint64_t hash) {
   pthread_mutex_lock(&w->lock);
-  int i = find_file(w, path);
+  int i = completion__file_find(w, path);
   bool known = i >= 0 && w->files[i].id != 0 && w->files[i].hash == hash &&
                !atomic_load(&w->roots[root]->gone);
   if (known) {
@@ -213,7 +163,7 @@ static int index_file(const walker *at, const char *path, const char *text, size
   completion__symbol_file *symbols = NULL;
   uint64_t hash = hash_of(text, len);
   pthread_mutex_lock(&w->lock);
-  int i = find_file(w, path);
+  int i = completion__file_find(w, path);
   bool wanted = i >= 0 && w->files[i].hash == hash && !w->files[i].indexed;
   pthread_mutex_unlock(&w->lock);
   if (!wanted) return 0;
@@ -289,7 +239,7 @@ static int root_of(const completion__workspace *w, const char *path) {
 static void forget_files(completion__workspace *w, int root, int round) {
   for (int i = 0; i < w->n_files; i++) {
     file *f = &w->files[i];
-    if (f->root != root || !is_there(f) || f->round == round) continue;
+    if (f->root != root || !completion__file_is_there(f) || f->round == round) continue;
     forget(w, f);
     char *copy = round == 0 && root_of(w, f->path) >= 0 ? strdup(f->path) : NULL;
     if (copy) post(w, TASK_READ, -1, copy);
@@ -346,7 +296,7 @@ static void forget_below(completion__workspace *w, const char *path) {
   pthread_mutex_lock(&w->lock);
   for (int i = 0; i < w->n_files; i++) {
     file *f = &w->files[i];
-    if (is_there(f) && strncmp(f->path, path, n) == 0 && f->path[n] == '/') forget(w, f);
+    if (completion__file_is_there(f) && strncmp(f->path, path, n) == 0 && f->path[n] == '/') forget(w, f);
   }
   pthread_mutex_unlock(&w->lock);
 }
@@ -354,7 +304,7 @@ static void forget_below(completion__workspace *w, const char *path) {
 /* A file that was edited: what is on the disk now, if it may be read. */
 static void read_again(completion__workspace *w, const char *path) {
   pthread_mutex_lock(&w->lock);
-  int root = root_of(w, path), i = find_file(w, path);
+  int root = root_of(w, path), i = completion__file_find(w, path);
   const char *folder = root >= 0 ? w->roots[root]->path : NULL;
   pthread_mutex_unlock(&w->lock);
   walker at = {
@@ -406,7 +356,7 @@ completion__workspace *completion__workspace_new(engine *e, engine_pool *pool) {
   w->engine = e;
   w->pool = pool;
   w->last = &w->first;
-  for (int i = 0; i < BUCKETS; i++) w->by_path[i] = w->by_stem[i] = w->by_folder[i] = -1;
+  for (int i = 0; i < COMPLETION__FILE_BUCKETS; i++) w->by_path[i] = w->by_stem[i] = w->by_folder[i] = -1;
   pthread_mutex_init(&w->lock, NULL);
   pthread_cond_init(&w->wake, NULL);
   pthread_cond_init(&w->idle, NULL);
@@ -499,7 +449,7 @@ void completion__workspace_remove(completion__workspace *w, const char *path) {
 
 void completion__workspace_opened(completion__workspace *w, const char *path) {
   pthread_mutex_lock(&w->lock);
-  int i = find_file(w, path);
+  int i = completion__file_find(w, path);
   if (i >= 0) hide(w, &w->files[i], true);
   char **grown = realloc(w->open, ((size_t)w->n_open + 1) * sizeof *grown);
   if (grown) {
@@ -561,133 +511,4 @@ int completion__workspace_each(completion__workspace *w,
     if (w->files[i].id != 0) status = each(user, w->files[i].path);
   pthread_mutex_unlock(&w->lock);
   return status;
-}
-
-/* ---- imports --------------------------------------------------------------------------- */
-
-static bool is_import(completion__slice line) {
-  static const char *const starts[] = {"#include", "import ", "from ",     "use ",   "pub use ",
-                                       "mod ",     "pub mod ", "export ",  "require", "\"",
-                                       "extern crate "};
-  for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
-    if (completion__slice_starts(line, completion__slice_of(starts[i], strlen(starts[i]))))
-      return true;
-  completion__slice require = {"require(", 8};
-  return completion__slice_find(line, 0, require) < line.len;
-}
-
-static bool is_name(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-         c == '-';
-}
-
-#define IMPORTS_MOST 64
-
-typedef struct imports {
-  const char *own;
-  int files[IMPORTS_MOST]; /* [n] their numbers */
-  int n;
-} imports;
-
-static void add_import(const completion__workspace *w, imports *all, int number) {
-  if (strcmp(w->files[number].path, all->own) == 0) return;
-  for (int i = 0; i < all->n; i++)
-    if (all->files[i] == number) return;
-  if (all->n < IMPORTS_MOST) all->files[all->n++] = number;
-}
-
-/* Files called so, then files of a folder called so; where there are many, none. */
-static void add_named(const completion__workspace *w, completion__slice name, imports *all) {
-  for (int pass = 0; pass < 2; pass++) {
-    int found[WORD_FILES], n = 0;
-    unsigned b = bucket(name.s, name.len);
-    for (int i = pass ? w->by_folder[b] : w->by_stem[b]; i >= 0;
-         i = pass ? w->files[i].next_folder : w->files[i].next_stem) {
-      const char *path = w->files[i].path;
-      if (!is_there(&w->files[i]) ||
-          !completion__slice_equal(pass ? folder_of(path) : stem_of(path), name))
-        continue;
-      if (n == WORD_FILES) {
-        n = 0;
-        break;
-      }
-      found[n++] = i;
-    }
-    for (int i = 0; i < n; i++) add_import(w, all, found[i]);
-  }
-}
-
-/* Locked. */
-static void find_imports(const completion__workspace *w, completion__slice text, imports *all) {
-  completion__slice head = completion__slice_cut(text, 0, IMPORT_BYTES);
-  for (size_t at = 0; at < head.len && all->n < IMPORTS_MOST;) {
-    size_t end = completion__line_end(head, at);
-    completion__slice line = completion__slice_trim(completion__slice_cut(head, at, end));
-    at = end + 1;
-    if (!is_import(line)) continue;
-    for (size_t i = 0; i < line.len;) {
-      size_t from = i;
-      while (i < line.len && is_name(line.s[i])) i++;
-      if (i - from >= 2) add_named(w, completion__slice_cut(line, from, i), all);
-      if (i == from) i++;
-    }
-  }
-}
-
-int completion__workspace_imports(completion__workspace *w, completion__slice text,
-                                  const char *own, int64_t *ids, int max) {
-  imports all = {.own = own};
-  int n = 0;
-  pthread_mutex_lock(&w->lock);
-  find_imports(w, text, &all);
-  for (int i = 0; i < all.n && n < max; i++)
-    if (w->files[all.files[i]].id) ids[n++] = w->files[all.files[i]].id;
-  pthread_mutex_unlock(&w->lock);
-  return n;
-}
-
-/* ---- symbols --------------------------------------------------------------------------- */
-
-typedef struct asking {
-  const completion__symbols_query *query;
-  completion__symbol_file *imported[IMPORTS_MOST];
-  int n_imported;
-  size_t folder; /* bytes of the own path up to its name */
-  int name;      /* which is asked about */
-} asking;
-
-static void on_symbol(void *user, const completion__symbol *s, int files) {
-  asking *a = user;
-  const completion__symbols_query *q = a->query;
-  if (strcmp(s->file->path, q->own) == 0) return;
-  completion__nearness near = COMPLETION__FAR;
-  if (strncmp(s->file->path, q->own, a->folder) == 0 && !strchr(s->file->path + a->folder, '/'))
-    near = COMPLETION__SAME_FOLDER;
-  for (int i = 0; i < a->n_imported; i++)
-    if (a->imported[i] == s->file) near = COMPLETION__IMPORTED;
-  q->on_symbol(q->user, a->name, s, near, files);
-}
-
-void completion__workspace_symbols(completion__workspace *w, const completion__symbols_query *q) {
-  asking a = {.query = q};
-  imports all = {.own = q->own};
-  const char *name = strrchr(q->own, '/');
-  a.folder = name ? (size_t)(name + 1 - q->own) : 0;
-  pthread_mutex_lock(&w->lock);
-  find_imports(w, q->text, &all);
-  for (int i = 0; i < all.n; i++)
-    if (w->files[all.files[i]].symbols) a.imported[a.n_imported++] = w->files[all.files[i]].symbols;
-  for (a.name = 0; a.name < q->n_names; a.name++)
-    completion__symbols_find(w->symbols, q->names[a.name], a.imported, a.n_imported, on_symbol, &a);
-  pthread_mutex_unlock(&w->lock);
-}
-
-bool completion__workspace_has_symbol(completion__workspace *w, const char *path,
-                                      completion__slice text) {
-  pthread_mutex_lock(&w->lock);
-  int i = find_file(w, path);
-  const completion__symbol_file *f = i >= 0 ? w->files[i].symbols : NULL;
-  bool has = f && !f->hidden && completion__symbol_file_has(f, text);
-  pthread_mutex_unlock(&w->lock);
-  return has;
 }
