@@ -134,7 +134,7 @@ const folders = (d, added, removed) => d.notify('workspace/didChangeWorkspaceFol
   let plain, drafted = 0;
   for (const how of ['none', 'all', 'prompt', 'pool', 'recycle', 'lookahead', 'lookahead:5,3,4']) {
     const reads = how === 'all' || how === 'pool';
-    const d = await begin({ workspaceFolders: [f.folder], initializationOptions: { fimd: { draft: how } } });
+    const d = await begin({ workspaceFolders: [f.folder], initializationOptions: { fimd: { draft: how, midLine: true } } });
     open(d, uri, fibonacci);
     await d.request(1, INLINE, at(uri, 2, 4));
     await until(d, { files: Number(reads) }, `${how}: files are ${reads ? '' : 'not '}read`);
