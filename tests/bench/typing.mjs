@@ -12,14 +12,14 @@ import { Typist, ghost } from '../protocol/helpers/typist.mjs';
 const [keys = '2000', file = path.join(root, 'completion/stop.c'), ...options] = process.argv.slice(2);
 const text = fs.readFileSync(file, 'utf8'), r = random(3);
 const languages = { '.c': 'c', '.h': 'c', '.py': 'python', '.ts': 'typescript', '.go': 'go', '.rs': 'rust', '.js': 'javascript' };
-const from = text.indexOf('\n', text.length / 4) + 1, to = Math.min(text.length, from + Number(keys));
+const from = text.indexOf('\n', text.length / 4) + 1, to = text.lastIndexOf('\n', from + Number(keys) * 1.2); // at a line's end, as one types
 const quantile = (list, p) => {
   const sorted = [...list].sort((a, b) => a - b);
   return sorted.length ? sorted[Math.min(sorted.length - 1, Math.ceil(p * sorted.length) - 1)] : NaN;
 };
 const line = (what, list, digits) => console.log(`${what.padEnd(44)} ${quantile(list, 0.5).toFixed(digits)} median, ${quantile(list, 0.9).toFixed(digits)} p90, ${quantile(list, 1).toFixed(digits)} most (${list.length})`);
 
-const d = await begin({}, ['lsp', ...options]);
+const d = await begin({ initializationOptions: { fimd: { debounce: 0 } } }, ['lsp', ...options]); // nobody pauses here
 const t = new Typist(d, `file://${path.resolve(file)}`, text, from, to, languages[path.extname(file)] ?? '');
 let shown = ghost(await t.ask(), t.place().character), before = await t.work(), next = from, wrong = false;
 const all = { prefilled: [], ms: [] }, agreeing = { prefilled: [], ms: [], steps: [], inside: [] }, back = { steps: [], ms: [] };

@@ -145,7 +145,7 @@ async function whole(t, answer, from) { // the text that a request has come to
 // ---- keys at any moment, none waited for
 
 {
-  const d = await begin({ initializationOptions: { fimd: { maxTokens: 48, streaming: true } } });
+  const d = await begin({ initializationOptions: { fimd: { maxTokens: 48, streaming: true, midLine: true } } });
   const r = random(7), text = sample('ts/cache.ts'), from = text.indexOf('\n', 600) + 1;
   const t = new Typist(d, 'file:///w/cache.ts', text, from, from, 'typescript');
   let shown = '', at = '';
