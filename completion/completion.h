@@ -185,7 +185,7 @@ typedef struct completion_why {
   int errors;         /* places the grammar cannot read with the text, less those without it; valid
                          where gated */
   bool gated;         /* the grammar was asked */
-  int cut;            /* bytes that it, or the polish, took away from what the model wrote */
+  int cut;            /* bytes that were taken away from what the model wrote, for it */
   const completion_piece *pieces; /* [n_pieces] of the prompt */
   int n_pieces;
 } completion_why;
