@@ -297,6 +297,14 @@ static int run_all(completion__run *r) {
   return status;
 }
 
+/* Does no other request wait? What is only for later must not stand in its way. */
+static bool is_last(const completion_job *j) {
+  pthread_mutex_lock(&j->owner->lock);
+  bool last = j->owner->active == j && !j->next;
+  pthread_mutex_unlock(&j->owner->lock);
+  return last;
+}
+
 void completion__job_run(engine_job *job) {
   completion_job *j = (completion_job *)job;
   completion__run r = {.j = j, .c = j->owner};
@@ -304,7 +312,8 @@ void completion__job_run(engine_job *job) {
   r.stats.total_ms = completion__now_ms() - j->started_ms;
   completion__tell_end(&r);
   note_shown(&r);
-  completion__syntax_refresh(r.c->parser, j->views[0].document, &j->job.cancel);
+  if (r.source == COMPLETION_FROM_MODEL && is_last(j))
+    completion__syntax_refresh(r.c->parser, j->views[0].document, &j->job.cancel);
   completion__buffer_free(&r.virtual_before);
   completion__buffer_free(&r.text);
   engine_tokens_free(&r.ids);
