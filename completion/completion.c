@@ -73,8 +73,9 @@ typedef struct errand {
   engine_job job; /* first */
   completion *c;
   completion__view *views; /* of a prompt that is asked for: [n_views], its place, its tokens */
-  int n_views;
+  int n_views; /* of which the engine thread releases some */
   const completion__edits *edits;
+  uint64_t rules;
   size_t offset;
   engine_tokens *tokens;
   pthread_mutex_t lock;
@@ -116,6 +117,7 @@ static void errand_prompt(engine_job *job) {
   errand *e = (errand *)job;
   completion *c = e->c;
   completion__slice text = completion__text_slice(e->views[0].text);
+  e->n_views = completion__share(c, e->views, e->n_views, e->rules);
   completion__prompt_request r = {.engine = c->engine,
                                   .memo = &c->memo,
                                   .parser = c->parser,
@@ -139,20 +141,19 @@ static void errand_prompt(engine_job *job) {
 }
 
 /* Sessions are made and ended on the engine thread; this waits until that was done. */
-static int run_errand(completion *c, errand *own, void (*run)(engine_job *)) {
-  errand e = own ? *own : (errand){0};
-  e.job.run = run;
-  e.c = c;
-  atomic_init(&e.job.cancel, false);
-  pthread_mutex_init(&e.lock, NULL);
-  pthread_cond_init(&e.done_changed, NULL);
-  engine_post(c->engine, &e.job);
-  pthread_mutex_lock(&e.lock);
-  while (!e.done) pthread_cond_wait(&e.done_changed, &e.lock);
-  pthread_mutex_unlock(&e.lock);
-  pthread_cond_destroy(&e.done_changed);
-  pthread_mutex_destroy(&e.lock);
-  return e.status;
+static int run_errand(completion *c, errand *e, void (*run)(engine_job *)) {
+  e->job.run = run;
+  e->c = c;
+  atomic_init(&e->job.cancel, false);
+  pthread_mutex_init(&e->lock, NULL);
+  pthread_cond_init(&e->done_changed, NULL);
+  engine_post(c->engine, &e->job);
+  pthread_mutex_lock(&e->lock);
+  while (!e->done) pthread_cond_wait(&e->done_changed, &e->lock);
+  pthread_mutex_unlock(&e->lock);
+  pthread_cond_destroy(&e->done_changed);
+  pthread_mutex_destroy(&e->lock);
+  return e->status;
 }
 
 /* ---- life ------------------------------------------------------------------------------ */
@@ -177,6 +178,7 @@ int completion_new(completion **out, engine *e, const completion_options *option
   completion *c = calloc(1, sizeof *c);
   if (!c) return COMPLETION_ENOMEM;
   c->engine = e;
+  c->rules = 1;
   pthread_mutex_init(&c->lock, NULL);
   pthread_cond_init(&c->idle, NULL);
   specials_collect(c);
@@ -184,7 +186,7 @@ int completion_new(completion **out, engine *e, const completion_options *option
   if (engine_pool_new(&c->pool, 0) == 0) c->workspace = completion__workspace_new(e, c->pool);
   int status = c->parser && c->workspace ? 0 : COMPLETION_ENOMEM;
   if (!status) status = completion_set_options(c, options);
-  if (!status) status = run_errand(c, NULL, errand_open);
+  if (!status) status = run_errand(c, &(errand){0}, errand_open);
   if (status) {
     completion__parser_delete(c->parser);
     completion__workspace_delete(c->workspace);
@@ -205,7 +207,7 @@ void completion_delete(completion *c) {
   while (c->active) pthread_cond_wait(&c->idle, &c->lock);
   pthread_mutex_unlock(&c->lock);
   completion__workspace_delete(c->workspace);
-  run_errand(c, NULL, errand_close);
+  run_errand(c, &(errand){0}, errand_close);
   completion__documents_free(&c->documents);
   engine_pool_delete(c->pool);
   pthread_cond_destroy(&c->idle);
@@ -256,6 +258,7 @@ int completion_root_add(completion *c, const char *path) {
   int before = c->documents.n_roots;
   int status = completion__documents_root_add(&c->documents, path);
   if (status || c->documents.n_roots == before) return status;
+  c->rules++;
   if (!(c->options.draft.sources & SEEDED)) return 0; /* nobody wants it read */
   return completion__workspace_add(c->workspace, c->documents.roots[before]);
 }
@@ -263,9 +266,11 @@ int completion_root_add(completion *c, const char *path) {
 void completion_root_remove(completion *c, const char *path) {
   if (path) completion__workspace_remove(c->workspace, path);
   completion__documents_root_remove(&c->documents, path);
+  c->rules++;
 }
 
 int completion_root_changed(completion *c, const char *path) {
+  c->rules++;
   return completion__workspace_again(c->workspace, path);
 }
 
@@ -276,6 +281,7 @@ completion_workspace_info completion_workspace_get_info(completion *c) {
 void completion_workspace_wait(completion *c) { completion__workspace_wait(c->workspace); }
 
 void completion_file_changed(completion *c, const char *path) {
+  if (completion_is_rules(path)) c->rules++;
   completion__workspace_changed(c->workspace, path);
 }
 
@@ -316,6 +322,7 @@ int completion_prompt(completion *c, const char *uri, size_t offset, engine_toke
   if (!d || !is_position(d->text, offset)) return COMPLETION_EINVAL;
   errand e = {.views = views,
               .edits = &c->edits,
+              .rules = c->rules,
               .n_views = completion__documents_view(&c->documents, d, views, COMPLETION__VIEWS_MAX),
               .offset = completion__text_offset(d->text, offset),
               .tokens = out};
@@ -354,6 +361,7 @@ int completion_start(completion *c, const completion_query *q, completion_job **
   j->candidates = q->candidates ? q->candidates : 1;
   j->offset = q->offset;
   j->edits = c->edits;
+  j->rules = c->rules;
   j->on_update = q->on_update;
   j->on_done = q->on_done;
   j->user = q->user;

@@ -118,7 +118,10 @@ typedef struct completion_workspace_info {
 completion_workspace_info completion_workspace_get_info(completion *c);
 /* Returns when nothing is left to read. */
 void completion_workspace_wait(completion *c);
-/* A file was written, made or removed on the disk; path is absolute. */
+/* Is it a file with ignore rules? They say which other files may be read. */
+bool completion_is_rules(const char *path);
+/* A file was written, made or removed on the disk; path is absolute. One with ignore rules also
+ * says anew which open documents others may show. */
 void completion_file_changed(completion *c, const char *path);
 /* Calls on_file with each file that was read, absolute, until it returns non-zero: that then. It
  * must not call back. */

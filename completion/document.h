@@ -18,6 +18,15 @@
 typedef struct completion__syntax completion__syntax;
 typedef struct completion__seed completion__seed;
 
+/* What was found out about whether other documents may show this one (withheld.h), so that the
+ * disk and the text are looked at once. */
+typedef struct completion__withheld {
+  bool by_rule, by_text;
+  uint64_t rules;  /* of which by_rule was said; 0: of none yet */
+  uint64_t serial; /* of the text of which by_text was said */
+  bool in_root;    /* where it stood then */
+} completion__withheld;
+
 /* One version of a document's text. Immutable. */
 typedef struct completion__text {
   atomic_int refs;
@@ -62,6 +71,7 @@ typedef struct completion__document {
   uint64_t used;              /* front thread: when it was last set or asked about */
   completion__syntax *syntax; /* engine thread; completion__syntax_delete on the last release */
   completion__seed *seed;     /* likewise: its tokens in the n-gram pool */
+  completion__withheld withheld; /* engine thread */
 } completion__document;
 
 completion__document *completion__document_hold(completion__document *d);

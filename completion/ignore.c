@@ -354,6 +354,12 @@ bool completion__is_secret(const char *path) {
   return false;
 }
 
+bool completion_is_rules(const char *path) {
+  const char *name = strrchr(path, '/');
+  name = name ? name + 1 : path;
+  return strcmp(name, ".gitignore") == 0 || strcmp(name, ".fimdignore") == 0;
+}
+
 /* ---- rule files ------------------------------------------------------------------------ */
 
 int completion__read_file(int fd, const char *name, size_t most, completion__buffer *text) {

@@ -10,6 +10,7 @@
 #include "completion/run.h"
 #include "completion/seed.h"
 #include "completion/window.h"
+#include "completion/withheld.h"
 
 /* ---- the job object -------------------------------------------------------------------- */
 
@@ -127,14 +128,27 @@ static int find_prompt(completion__run *r) {
   return status;
 }
 
-/* ---- the pool -------------------------------------------------------------------------- */
+/* ---- other documents -------------------------------------------------------------------------- */
+
+int completion__share(completion *c, completion__view *views, int n, uint64_t rules) {
+  bool changed = false;
+  n = completion__withheld_drop(views, n, rules, &changed);
+  if (changed) {
+    completion__reuse_clear(&c->reuse);
+    completion__settled_clear(&c->settled);
+    completion__memo_clear(&c->memo);
+    completion__recent_clear(&c->recent);
+  }
+  return n;
+}
 
 #define IMPORTED_MOST 64 /* files that a text names, of which guesses come first */
 
 void completion__pool_sync(completion *c, const completion__view *views, int n) {
   int64_t imported[IMPORTED_MOST];
   for (int i = 0; i < n; i++) /* without memory for it there are fewer guesses */
-    completion__seed_sync(&views[i].document->seed, c->pool, c->engine, views[i].text);
+    if (!completion__is_withheld(views[i].document))
+      completion__seed_sync(&views[i].document->seed, c->pool, c->engine, views[i].text);
   int count = completion__workspace_imports(c->workspace, completion__text_slice(views[0].text),
                                             views[0].document->path, imported, IMPORTED_MOST);
   engine_pool_focus(c->pool, completion__seed_id(views[0].document->seed), imported, count);
@@ -147,6 +161,7 @@ static void note_accepted(completion__run *r) {
   const completion__view *v = &r->j->views[0];
   completion__slice text = completion__text_slice(v->text);
   if (shown->document != v->document || !shown->text.len) return;
+  if (completion__is_withheld(v->document)) return;
   completion__slice there = completion__slice_cut(text, shown->at, shown->at + shown->text.len);
   if (!completion__slice_equal(there, completion__buffer_slice(&shown->text))) return;
   engine_tokens t = {0};
@@ -272,6 +287,7 @@ static int run_all(completion__run *r) {
   completion_job *j = r->j;
   if (cancelled(r)) return COMPLETION_ECANCELLED;
   completion__through_begin(j);
+  j->n_views = completion__share(r->c, j->views, j->n_views, j->rules);
   int status = completion__run_find_cursor(r);
   if (status) return status;
   completion__stop_init(&r->stop_rules, j->views[0].text->language, r->before, r->after, j->mode,

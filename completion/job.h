@@ -28,6 +28,7 @@ struct completion {
   completion_options options;
   completion__documents documents;
   completion__edits edits;
+  uint64_t rules; /* counts what may change which documents are withheld; from 1 */
 
   /* Both: the requests that are not over. */
   pthread_mutex_t lock;
@@ -62,6 +63,7 @@ struct completion_job {
   completion__view views[COMPLETION__VIEWS_MAX];
   int n_views;
   completion__edits edits;
+  uint64_t rules; /* the owner's */
   size_t offset; /* of the cursor, in the text as given */
   bool has_selection;
   completion__buffer selected; /* the popup's text */
@@ -74,6 +76,9 @@ struct completion_job {
   completion__through through;
 };
 
+/* Drops those of views[1..n) that no other document may show, and what was made from them before;
+ * returns how many are left. Engine thread. */
+int completion__share(completion *c, completion__view *views, int n, uint64_t rules);
 /* Brings the pool up to the documents views[n], the first of them in focus. Engine thread. */
 void completion__pool_sync(completion *c, const completion__view *views, int n);
 /* What engine_post runs. */

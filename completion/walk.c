@@ -443,6 +443,62 @@ static int descend(walk *w, int fd, const char *path) {
   return status;
 }
 
+/* Goes from the folder behind *fd, -1 where there is none, into the one that `path` was made to end
+ * with: its rules come on top and *fd is exchanged. 1; 2: it is another repository; 0: not known
+ * whether something in it is ignored; COMPLETION_ENOMEM. */
+static int enter_open(walk *w, int *fd, const char *name) {
+  if (*fd < 0) return 1;
+  int f = openat(*fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  bool absent = f < 0 && errno == ENOENT;
+  close(*fd);
+  *fd = f;
+  if (f < 0) return absent ? 1 : 0;
+  struct stat st;
+  if (fstatat(f, ".git", &st, AT_SYMLINK_NOFOLLOW) == 0) return 2;
+  int status = completion__ignore_folder(&w->rules, f, w->path.len);
+  return status == 0 ? 1 : status == COMPLETION_ENOMEM ? status : 0;
+}
+
+/* As completion__walk_shares for `path` below *fd; 2: *rest of it lies in another repository. */
+static int descend_open(walk *w, int *fd, const char *path, const char **rest) {
+  char name[NAME_MAX + 1];
+  for (;; path += strlen(name) + 1) {
+    size_t n = strcspn(path, "/");
+    bool last = path[n] == 0;
+    if (n >= sizeof name) return 0;
+    memcpy(name, path, n), name[n] = 0;
+    if (completion__buffer_add(&w->path, name) < 0) return COMPLETION_ENOMEM;
+    if (completion__ignore_matches(&w->rules, w->path.s, w->path.len, !last)) return 0;
+    if (!last && completion__buffer_add(&w->path, "/") < 0) return COMPLETION_ENOMEM;
+    if (completion__is_secret(w->path.s)) return 0;
+    if (last) return 1;
+    *rest = path + n + 1;
+    int status = enter_open(w, fd, name);
+    if (status != 1) return status;
+  }
+}
+
+int completion__walk_shares(const char *root, const char *path) {
+  if (!is_relative(path)) return COMPLETION_EINVAL;
+  walk w = walk_begin(NULL);
+  const char *rest = NULL;
+  int fd = -1, status = walk_open(&w, root, &fd);
+  if (status == COMPLETION_EINVAL && errno == ENOENT)
+    status = !completion__is_secret(path);
+  else if (status > 0)
+    status = descend_open(&w, &fd, path, &rest);
+  if (fd >= 0) close(fd);
+  walk_end(&w);
+  if (status != 2) return status;
+  completion__buffer inner = {0};
+  status = completion__buffer_add(&inner, root);
+  if (status == 0) status = completion__buffer_add(&inner, "/");
+  if (status == 0) status = completion__buffer_append(&inner, path, (size_t)(rest - 1 - path));
+  if (status == 0) status = completion__walk_shares(inner.s, rest);
+  completion__buffer_free(&inner);
+  return status;
+}
+
 int completion__walk_file(const char *root, const char *path,
                           int (*on_file)(void *user, const char *path, const char *text,
                                          size_t len),

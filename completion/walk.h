@@ -60,6 +60,12 @@ int completion__walk_file(const char *root, const char *path,
                                          size_t len),
                           void *user);
 
+/* Whether what is open in an editor as `path` may be shown elsewhere: no secret by name, and not
+ * ignored. Unlike the files of a walk it need not be there, be source, or be kept out of a folder
+ * by that one's name; in another repository inside root that one's rules count too. 1 yes; 0 no;
+ * otherwise as completion__walk_allows. A root that is not there has no rules. */
+int completion__walk_shares(const char *root, const char *path);
+
 /* True for a text with a private key in it: such a file never comes out. */
 bool completion__holds_secret(completion__slice text);
 

@@ -261,16 +261,10 @@ static struct lsp__root *root_of(lsp__client *c, const char *path) {
   return best;
 }
 
-/* Their rules say which other files may be read. */
-static bool is_rules(const char *path) {
-  const char *name = strrchr(path, '/');
-  return name != NULL && (strcmp(name, "/.gitignore") == 0 || strcmp(name, "/.fimdignore") == 0);
-}
-
 static void count_change(lsp__client *c, const char *path) {
   struct lsp__root *r = root_of(c, path);
   if (r == NULL) return;
-  if (is_rules(path))
+  if (completion_is_rules(path))
     r->changes = LSP__CHANGES_MAX + 1;
   else if (r->changes <= LSP__CHANGES_MAX)
     r->changes++;
@@ -278,7 +272,8 @@ static void count_change(lsp__client *c, const char *path) {
 
 static void read_change(lsp__client *c, const char *path) {
   struct lsp__root *r = root_of(c, path);
-  if (r != NULL && r->changes <= LSP__CHANGES_MAX) completion_file_changed(c->completion, path);
+  bool wanted = r != NULL ? r->changes <= LSP__CHANGES_MAX : completion_is_rules(path);
+  if (wanted) completion_file_changed(c->completion, path);
 }
 
 typedef void take_path(lsp__client *c, const char *path);
@@ -300,7 +295,7 @@ static void each_path(lsp__client *c, const cJSON *items, take_path *take) {
 
 /* A few files are read one by one. After many, as when git changes the branch, the folder is. */
 static void files_changed(lsp__client *c, const cJSON *items) {
-  if (c->completion == NULL || !c->reads_workspace) return;
+  if (c->completion == NULL) return;
   for (struct lsp__root *r = c->roots; r != NULL; r = r->next) r->changes = 0;
   each_path(c, items, count_change);
   for (struct lsp__root *r = c->roots; r != NULL; r = r->next)
