@@ -49,8 +49,12 @@ LDLIBS    = $(PKG_LIBS) $(CUDA_LIBS) -lpthread -ldl -lm
 
 # kernels/cpu/*_avx2.c and the like are compiled for their instruction set and called only
 # where the running CPU has it.
-# Their unrolled loops take the sanitizers minutes to compile at -O3.
-kernels_flags = $(if $(and $(SANITIZE),$(filter kernels/cpu/fast%,$1)),-O1,-O3) -ffp-contract=off \
+# The sanitizers take minutes to compile their unrolled loops at -O3, or where variables are tracked
+# for the debugger; and with three checks of pointers, of which the address sanitizer sees what
+# matters, most of what the tests take is spent here.
+FAST_SAN = -O2 -fno-var-tracking \
+  $(if $(findstring undefined,$(SANITIZE)),-fno-sanitize=null$(comma)object-size$(comma)pointer-overflow)
+kernels_flags = $(if $(and $(SANITIZE),$(filter kernels/cpu/fast%,$1)),$(FAST_SAN),-O3) -ffp-contract=off \
   $(if $(filter %_avx2.c,$1),-mavx2 -mfma -mf16c) \
   $(if $(filter %_avx512.c,$1),-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512) \
   $(if $(filter %_amx.c,$1),-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mamx-tile -mamx-int8 -mamx-bf16 -mprefer-vector-width=512)

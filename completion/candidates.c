@@ -107,9 +107,7 @@ static void try_branch(completion__run *r, const branch *b, completion__slice ma
   r->stats.decode_ms += w.stats.decode_ms;
   r->stats.gate_ms += w.stats.gate_ms;
   r->stats.host_ms += w.stats.host_ms;
-  completion__buffer_free(&w.text);
-  engine_tokens_free(&w.ids);
-  free(w.tokens);
+  completion__run_free(&w);
 }
 
 void completion__candidates_find(completion__run *r) {

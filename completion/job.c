@@ -38,6 +38,15 @@ static void job_end(completion_job *j) {
 
 /* ---- a run ----------------------------------------------------------------------------- */
 
+void completion__run_free(completion__run *r) {
+  completion__buffer_free(&r->virtual_before);
+  completion__buffer_free(&r->text);
+  engine_tokens_free(&r->ids);
+  engine_tokens_free(&r->replay);
+  free(r->tokens);
+  for (int i = 0; i < r->n_others; i++) free(r->others[i]);
+}
+
 completion__slice completion__run_typed(const completion__run *r) {
   return completion__slice_cut(r->before, r->before.len - r->typed, r->before.len);
 }
@@ -330,11 +339,6 @@ void completion__job_run(engine_job *job) {
   note_shown(&r);
   if (r.source == COMPLETION_FROM_MODEL && is_last(j))
     completion__syntax_refresh(r.c->parser, j->views[0].document, &j->job.cancel);
-  completion__buffer_free(&r.virtual_before);
-  completion__buffer_free(&r.text);
-  engine_tokens_free(&r.ids);
-  engine_tokens_free(&r.replay);
-  free(r.tokens);
-  for (int i = 0; i < r.n_others; i++) free(r.others[i]);
+  completion__run_free(&r);
   job_end(j);
 }

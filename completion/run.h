@@ -52,6 +52,8 @@ typedef struct completion__run {
 
 /* ---- job.c ----------------------------------------------------------------------------- */
 
+/* Frees what the run has made. */
+void completion__run_free(completion__run *r);
 /* What was typed since the anchor. */
 completion__slice completion__run_typed(const completion__run *r);
 /* The completion_status for a failure of the engine, with its words kept. */

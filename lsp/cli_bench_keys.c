@@ -80,15 +80,15 @@ static double number(const cJSON *object, const char *name) {
   return cJSON_IsNumber(item) ? item->valuedouble : 0;
 }
 
-/* Asks, and takes the answer down as one of a kind; *shown is owned by the caller, or NULL. */
+/* Asks, and takes the answer down as one of a kind. */
 static bool ask(bench *b, int kind, const char *uri, cli_position at, double start_ms,
-                const char *replay, char **shown) {
+                const char *replay) {
   cli_ghost ghost;
-  *shown = NULL;
   if (cli_client_ask_measured(&b->client, uri, at, b->o->own ? NULL : replay, NULL, &ghost) < 0)
     return false;
   double ms[PARTS] = {[TOTAL] = b->client.received_ms - start_ms};
-  *shown = ghost.text;
+  bool shown = ghost.text != NULL;
+  free(ghost.text);
   cJSON *status = cli_client_request(&b->client, "fimd/status", cJSON_CreateObject());
   const cJSON *statistics = cJSON_GetObjectItemCaseSensitive(status, "statistics");
   const cJSON *last = cJSON_GetObjectItemCaseSensitive(statistics, "last");
@@ -107,7 +107,7 @@ static bool ask(bench *b, int kind, const char *uri, cli_position at, double sta
   ms[HOST] = number(last, "hostMs");
   ms[STEPS] = number(last, "decodeMs") - ms[HOST];
   ms[GATE] = number(last, "gateMs");
-  bool counts = kind == NEXT_KEY ? ghost.text != NULL : steps > 0;
+  bool counts = kind == NEXT_KEY ? shown : steps > 0;
   if (!b->o->own && kind != NEXT_KEY) counts = tokens >= TOKENS_MIN && tokens <= TOKENS_MAX;
   samples *s = &b->samples[kind];
   bool ok = true;
@@ -180,15 +180,13 @@ static char *open_hole(bench *b, const hole *h, double *start_ms) {
 /* Types text[len] of the file at `at`, asks, and goes on behind it. */
 static bool type(bench *b, const hole *h, int kind, const char *uri, int version, size_t *at,
                  size_t len) {
-  char *typed = strndup(h->text + *at, len), *rest = NULL, *shown = NULL;
+  char *typed = strndup(h->text + *at, len), *rest = NULL;
   cli_position place = cli_position_of(h->text, *at);
   bool ok = typed != NULL && cli_client_type(&b->client, uri, version, place, typed);
   double start_ms = b->client.sent_ms;
   *at += len;
   if (ok) rest = rest_from(h, *at);
-  ok = ok && rest != NULL &&
-       ask(b, kind, uri, cli_position_of(h->text, *at), start_ms, rest, &shown);
-  free(shown);
+  ok = ok && rest != NULL && ask(b, kind, uri, cli_position_of(h->text, *at), start_ms, rest);
   free(rest);
   free(typed);
   return ok;
@@ -197,10 +195,10 @@ static bool type(bench *b, const hole *h, int kind, const char *uri, int version
 /* The file is new; keys agree; the line is complete, Enter. */
 static bool write_hole(bench *b, const hole *h) {
   double start_ms = 0;
-  char *uri = open_hole(b, h, &start_ms), *rest = rest_from(h, h->from), *shown = NULL;
+  char *uri = open_hole(b, h, &start_ms), *rest = rest_from(h, h->from);
   size_t at = h->from;
   bool ok = uri != NULL && rest != NULL &&
-            ask(b, NEW_FILE, uri, cli_position_of(h->text, at), start_ms, rest, &shown);
+            ask(b, NEW_FILE, uri, cli_position_of(h->text, at), start_ms, rest);
   int version = 1;
   for (int key = 0; ok && key < KEYS && at + 4 < h->line_end; key++)
     ok = type(b, h, NEXT_KEY, uri, ++version, &at, lsp__utf8_length((unsigned char)h->text[at]));
@@ -210,7 +208,6 @@ static bool write_hole(bench *b, const hole *h) {
     if (next < h->to) ok = type(b, h, NEW_LINE, uri, ++version, &at, next - at);
   }
   if (uri != NULL) ok = cli_client_close(&b->client, uri) && ok;
-  free(shown);
   free(rest);
   free(uri);
   return ok;

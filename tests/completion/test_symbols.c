@@ -51,13 +51,7 @@ static int tear_down(void **state) {
   return 0;
 }
 
-static const char *at(const char *path) {
-  static char paths[4][PATH_MAX + 64];
-  static int next;
-  char *p = paths[next++ % 4];
-  snprintf(p, sizeof paths[0], "%s/t%s%s", top, *path ? "/" : "", path);
-  return p;
-}
+static const char *at(const char *path) { return folder_at(top, path); }
 
 static void put(const char *path, const char *text) {
   char command[PATH_MAX + 64];

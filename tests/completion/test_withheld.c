@@ -26,13 +26,7 @@ static int group_tear_down(void **state) {
   return folder_remove(top);
 }
 
-static const char *at(const char *path) {
-  static char paths[2][PATH_MAX + 64];
-  static int next;
-  char *p = paths[next++ % 2];
-  snprintf(p, sizeof paths[0], "%s/t/%s", top, path);
-  return p;
-}
+static const char *at(const char *path) { return folder_at(top, path); }
 
 static int set_up(void **state) {
   (void)state;

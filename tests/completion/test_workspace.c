@@ -48,14 +48,7 @@ static int tear_down(void **state) {
   return 0;
 }
 
-/* The absolute path of a file of the test; of the last few calls. */
-static const char *at(const char *path) {
-  static char paths[4][PATH_MAX + 64];
-  static int next;
-  char *p = paths[next++ % 4];
-  snprintf(p, sizeof paths[0], "%s/t%s%s", top, *path ? "/" : "", path);
-  return p;
-}
+static const char *at(const char *path) { return folder_at(top, path); }
 
 static void put_bytes(const char *path, const char *bytes, size_t len) {
   char whole[PATH_MAX + 64];

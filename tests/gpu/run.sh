@@ -150,18 +150,26 @@ section_draft() {
   FIMD_TEST_BACKEND=$BACKEND check score 60 "$BIN/test_score"
 }
 
+# Unpacks the workspaces, once, for the section $1.
+folder=/tmp/fimd-workspaces
+workspaces() {
+  local pack=${WORKSPACES:-build/dev/workspaces.tar.xz}
+  [ -z "${unpacked:-}" ] || return 0
+  if [ ! -f "$pack" ]; then
+    echo "$1: no workspaces (tests/gpu/pack.sh --workspaces)" >>"$table"
+    failed=1
+    return 1
+  fi
+  rm -rf "$folder"
+  mkdir -p "$folder" && tar -C "$folder" -xJf "$pack" && unpacked=1
+}
+
 # SIZE:TYPE... at which text is replayed; holes of each kind in each workspace.
 SHAPES=${SHAPES:-1.5b:bf16 1.5b:q8_0 7b:bf16 7b:q8_0}
 HOLES=${HOLES:-10}
 section_lookahead() {
-  local folder=/tmp/fimd-workspaces pack=${WORKSPACES:-build/dev/workspaces.tar.xz} shape
-  if [ ! -f "$pack" ]; then
-    echo 'lookahead: no workspaces (tests/gpu/pack.sh --workspaces)' >>"$table"
-    failed=1
-    return
-  fi
-  rm -rf "$folder"
-  mkdir -p "$folder" && tar -C "$folder" -xJf "$pack" || return
+  local shape
+  workspaces lookahead || return
   local own='^(none|prompt|pool|recycle|all|lookahead[^ ]*) +' # not the sources left out
   note="$own|^/tmp" lines=80
   check own 240 "$BIN/fimd" bench lookahead --backend "$BACKEND" --own --holes "$HOLES" \
@@ -177,14 +185,8 @@ section_lookahead() {
 # End to end, through the daemon: SIZE:TYPE... with replayed text, and the embedded model's own.
 KEYS=${KEYS:-1.5b:bf16 1.5b:q8_0 7b:bf16 7b:q8_0}
 section_keys() {
-  local folder=/tmp/fimd-workspaces pack=${WORKSPACES:-build/dev/workspaces.tar.xz} shape
-  if [ ! -f "$pack" ]; then
-    echo 'keys: no workspaces (tests/gpu/pack.sh --workspaces)' >>"$table"
-    failed=1
-    return
-  fi
-  rm -rf "$folder"
-  mkdir -p "$folder" && tar -C "$folder" -xJf "$pack" || return
+  local shape
+  workspaces keys || return
   note='^(new|other|next) | first50' lines=80
   check keys-own 120 "$BIN/fimd" bench keys --backend "$BACKEND" --own "$folder"/workspaces/*
   for shape in $KEYS; do
