@@ -1,6 +1,6 @@
 /* test_device.c - the device comes and goes: idle unloading, failures, the fall back to the CPU.
  *
- * No GPU is needed: what is under test is who holds what, and a hook of the engine lets steps and
+ * On the small random model, as it is opened dozens of times. No GPU is needed: what is under test is who holds what, and a hook of the engine lets steps and
  * openings fail. Sessions must give the very same logits after all of it. */
 #include "tests/engine/golden.h"
 
@@ -11,6 +11,7 @@
 #include "engine/internal.h"
 
 #define EVENTS_MOST 64
+#define MODEL "tests/data/tiny-random-hd128"
 
 /* What the engine told, from whichever thread. */
 typedef struct diary {
@@ -42,13 +43,13 @@ static void wait_for_events(diary *d, int n) {
 static engine *open_with(diary *d, const char *backend, int unload_after_ms) {
   engine *e;
   char err[512];
-  engine_options o = {.context = 256, .threads = 1, .backend = backend, .max_batch = 16,
+  engine_options o = {.model = MODEL, .context = 256, .threads = 1, .backend = backend, .max_batch = 16,
                       .unload_after_ms = unload_after_ms, .on_event = write_down, .user = d};
   if (engine_open(&e, &o, err, sizeof err) != ENGINE_OK) fail_msg("%s", err);
   return e;
 }
 
-static const int32_t prompt[40] = {7, 300, 12, 99, 1044, 8, 8, 15, 2000, 31, 5, 77, 410, 6};
+static const int32_t prompt[40] = {7, 300, 12, 99, 444, 8, 8, 15, 200, 31, 5, 77, 410, 6};
 
 /* The logits after the prompt's first n tokens, by a session that is there. */
 static int logits_of(engine_session *s, int n, float *out, int *computed) {

@@ -3,7 +3,7 @@
 // and the right exit code.
 import { spawn } from 'node:child_process';
 import { check, done, equal } from './helpers/check.mjs';
-import { answeredOnce, at, begin, client, finish, frame, initializeParams, open, start } from './helpers/daemon.mjs';
+import { answeredOnce, at, begin, client, finish, frame, initializeParams, open, slow, start } from './helpers/daemon.mjs';
 import rpc from 'vscode-languageserver-protocol/node';
 
 const CANCELLED = -32800;
@@ -69,10 +69,10 @@ const code = (m) => m.error?.code;
   check([...d.wire.counts().values()].every((n) => n === 1), 'typing: one answer for each request');
 }
 
-// ---- cancel in prefill and in decode, on the slow reference kernels so that there is time for it
+// ---- cancel in prefill and in decode, on slow kernels so that there is time for it
 
 {
-  const d = await begin({ initializationOptions: { fimd: { maxTokens: 200, maxLines: 100 } } }, ['lsp', '--backend', 'cpu-reference']);
+  const d = await begin({ initializationOptions: { fimd: { maxTokens: 200, maxLines: 100 } } }, slow);
   const ids = ['init', 'bye', 'ready', 'peek'], texts = [
     'class Stack:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item):\n',
     'def bubble_sort(a):\n    """Sort a list."""\n    n = len(a)\n    for i in range(n):\n        '];
@@ -103,7 +103,7 @@ const code = (m) => m.error?.code;
   equal((await d.request('peek', 'fimd/status')).result.requests, 1, 'one request is under way');
   d.notify('$/cancelRequest', { id: 'prefill' });
   equal(code(await prefill), CANCELLED, 'cancel in prefill');
-  equal(await finish(d), 0, 'cancels on the reference kernels: exit code');
+  equal(await finish(d), 0, 'cancels on slow kernels: exit code');
   answeredOnce(d.wire, ids, 'cancels in prefill and decode');
 }
 

@@ -1,14 +1,13 @@
 // When requests are made, what is told of them, and what becomes of their texts: the settings for
 // it, waiting for another key, the grace of a cancelled job, what was accepted, and why.
 import { check, done, equal } from './helpers/check.mjs';
-import { answeredOnce, at, begin, finish, frame, open } from './helpers/daemon.mjs';
+import { answeredOnce, at, begin, finish, frame, open, slow } from './helpers/daemon.mjs';
 import { Typist, ghost } from './helpers/typist.mjs';
 
 const CANCELLED = -32800, INLINE = 'textDocument/inlineCompletion', POPUP = 'textDocument/completion';
 const fibonacci = 'def fibonacci(n):\n    """Return the n-th Fibonacci number."""\n    if n < 2:\n        return n\n    return ';
 const three = 'class Box:\n    def __init__(self, width, height, depth):\n        ';
 const crate = three.replace('Box', 'Crate');
-const slow = ['lsp', '--backend', 'cpu-reference'];
 let asked = 0;
 const status = async (d) => (await d.request(`status ${++asked}`, 'fimd/status')).result;
 const statistics = async (d) => (await status(d)).statistics;
@@ -151,7 +150,7 @@ const logs = (d) => d.wire.messages.filter((m) => m.method === 'window/logMessag
   equal(await finish(d), 0, 'statistics: exit code');
 }
 
-// ---- waiting for another key, on the reference kernels, whose answers take longer than a frame
+// ---- waiting for another key, where answers take longer than a frame
 
 async function burst(debounce, kind) {
   const d = await begin({ initializationOptions: { fimd: { maxTokens: 12, debounce } } }, slow);

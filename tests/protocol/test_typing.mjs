@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { check, done, equal, random, root } from './helpers/check.mjs';
-import { answeredOnce, begin, finish } from './helpers/daemon.mjs';
+import { answeredOnce, begin, finish, slow } from './helpers/daemon.mjs';
 import { Typist, ghost } from './helpers/typist.mjs';
 
 const CANCELLED = -32800;
@@ -66,10 +66,9 @@ for (const [name, language, seed, most] of [['py/inventory.py', 'python', 1, 220
   answeredOnce(d.wire, t.ids, name);
 }
 
-// ---- keys while the answer is being written, on the slow reference kernels so that there is time
+// ---- keys while the answer is being written, on slow kernels so that there is time
 
 const settings = { initializationOptions: { fimd: { maxTokens: 64, draft: 'none', streaming: true } } };
-const slow = ['lsp', '--backend', 'cpu-reference'];
 const three = 'class Box:\n    def __init__(self, width, height, depth):\n        ';
 const more = (m) => m.method === 'fimd/inlineCompletion/didUpdate' && m.params.final;
 async function whole(t, answer, from) { // the text that a request has come to

@@ -91,6 +91,10 @@ export function start(args = ['lsp'], options = {}) {
   return d;
 }
 
+// A daemon so slow that there is time for what comes between a request and its answer: the
+// reference kernels, and the ordinary ones where the sanitizers make them as slow.
+export const slow = ['lsp', '--backend', process.env.SANITIZE ? 'cpu' : 'cpu-reference'];
+
 export const initializeParams = (more = {}) => ({ processId: process.pid, rootUri: null, capabilities: {}, ...more });
 
 // A raw session that is past initialize.
