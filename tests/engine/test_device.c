@@ -1,7 +1,8 @@
 /* test_device.c - the device comes and goes: idle unloading, failures, the fall back to the CPU.
  *
- * On the small random model, as it is opened dozens of times. No GPU is needed: what is under test is who holds what, and a hook of the engine lets steps and
- * openings fail. Sessions must give the very same logits after all of it. */
+ * No GPU is needed: what is under test is who holds what, and a hook of the engine lets steps and
+ * openings fail. Sessions must give the very same logits after all of it. The model is the small
+ * random one, as it is opened dozens of times. */
 #include "tests/engine/golden.h"
 
 #include <pthread.h>
