@@ -65,6 +65,14 @@ The messages hold the text that you edit."
             :documentation "Whether we asked it to end."))
   :documentation "A connection to a fimd daemon of our own.")
 
+;; A daemon that has just been killed is noticed later: what jsonrpc.el would answer it is lost.
+(cl-defmethod jsonrpc-connection-send :around ((conn fimd-connection) &rest _)
+  "Send to CONN, unless its daemon has ended."
+  (condition-case problem
+      (cl-call-next-method)
+    (error (when (jsonrpc-running-p conn)
+             (signal (car problem) (cdr problem))))))
+
 ;; `jsonrpc-async-request' does not tell the id, without which nothing can be cancelled.
 (cl-defmethod jsonrpc-connection-send :before ((conn fimd-connection)
                                                &key id method &allow-other-keys)
@@ -152,6 +160,16 @@ A daemon that has just ended is no error: its end is told where it is noticed."
       (error (when (jsonrpc-running-p conn)
                (signal (car problem) (cdr problem)))))))
 
+(defun fimd-daemon-request (conn method params &rest arguments)
+  "Send the request METHOD with PARAMS and ARGUMENTS to CONN.
+The arguments are those of `jsonrpc-async-request'.
+Return whether it could be sent; a daemon that has just ended is no error."
+  (condition-case problem
+      (progn (apply #'jsonrpc-async-request conn method params arguments)
+             t)
+    (error (when (jsonrpc-running-p conn)
+             (signal (car problem) (cdr problem))))))
+
 (defun fimd-daemon--on-request (_conn method _params)
   "Answer the daemon's request METHOD."
   (pcase method
@@ -196,7 +214,7 @@ A daemon that has just ended is no error: its end is told where it is noticed."
 (defun fimd-daemon--ask-state ()
   "Ask whether the model is there; tell those who wait for it."
   (when-let* ((conn fimd-daemon-connection))
-    (jsonrpc-async-request
+    (fimd-daemon-request
      conn :fimd/status nil
      :success-fn
      (lambda (status)
@@ -244,6 +262,19 @@ A daemon that has just ended is no error: its end is told where it is noticed."
                   :noquery t
                   :stderr (get-buffer-create "*fimd stderr*"))))
 
+(defun fimd-daemon--connect (program)
+  "Start PROGRAM; return the connection to it."
+  (let ((conn (make-instance 'fimd-connection
+                             :name "fimd"
+                             :process (lambda () (fimd-daemon--process program))
+                             :events-buffer-config (list :size fimd-log-size :format 'full)
+                             :request-dispatcher #'fimd-daemon--on-request
+                             :notification-dispatcher #'fimd-daemon--on-notification
+                             :on-shutdown #'fimd-daemon--on-end)))
+    (add-function :around (process-sentinel (jsonrpc--process conn))
+                  #'fimd-daemon--quiet-sentinel)
+    conn))
+
 (defun fimd-daemon--quiet-sentinel (sentinel &rest args)
   "Call SENTINEL with ARGS; its messages would repeat ours."
   (let ((inhibit-message t)
@@ -252,7 +283,7 @@ A daemon that has just ended is no error: its end is told where it is noticed."
 
 (defun fimd-daemon--initialize (conn root)
   "Begin to talk with the daemon of CONN, about the folder ROOT."
-  (jsonrpc-async-request
+  (fimd-daemon-request
    conn :initialize (fimd-daemon--parameters root)
    :success-fn
    (lambda (result)
@@ -265,8 +296,9 @@ A daemon that has just ended is no error: its end is told where it is noticed."
        (run-hooks 'fimd-daemon-ready-hook)))
    :error-fn
    (lambda (error)
-     (fimd-daemon--fail "%s does not answer as fimd does: %s" fimd-program
-                        (plist-get error :message)))
+     (when (jsonrpc-running-p conn)
+       (fimd-daemon--fail "%s does not answer as fimd does: %s" fimd-program
+                          (plist-get error :message))))
    :timeout 60
    :timeout-fn
    (lambda () (fimd-daemon--fail "%s does not answer" fimd-program))))
@@ -286,22 +318,11 @@ A daemon that has just ended is no error: its end is told where it is noticed."
           (fimd-daemon--fail "there is no program %s; see the variable `fimd-program'" fimd-program)
         (fimd-daemon--set-state 'starting)
         (condition-case problem
-            (let ((conn (make-instance
-                         'fimd-connection
-                         :name "fimd"
-                         :process (lambda () (fimd-daemon--process program))
-                         :events-buffer-config (list :size fimd-log-size :format 'full)
-                         :request-dispatcher #'fimd-daemon--on-request
-                         :notification-dispatcher #'fimd-daemon--on-notification
-                         :on-shutdown #'fimd-daemon--on-end)))
-              (setq fimd-daemon-connection conn)
-              (add-function :around (process-sentinel (jsonrpc--process conn))
-                            #'fimd-daemon--quiet-sentinel)
-              (fimd-daemon--initialize conn root))
-          (error
-           (setq fimd-daemon-connection nil)
-           (fimd-daemon--fail "%s cannot be started: %s" program
-                              (error-message-string problem))))))))
+            (setq fimd-daemon-connection (fimd-daemon--connect program))
+          (error (fimd-daemon--fail "%s cannot be started: %s" program
+                                    (error-message-string problem))))
+        (when fimd-daemon-connection
+          (fimd-daemon--initialize fimd-daemon-connection root))))))
 
 (defun fimd-daemon--on-end (conn)
   "Note that the daemon of CONN has ended, later: this is called in the sentinel."
@@ -326,8 +347,22 @@ A daemon that has just ended is no error: its end is told where it is noticed."
         (fimd-daemon-start root))
        (t
         (fimd-daemon--fail
-         "the daemon ended %d times within a minute; M-x fimd-restart starts it again"
-         (length fimd-daemon--ends)))))))
+         "the daemon ended %d times within a minute%s; M-x fimd-restart starts it again"
+         (length fimd-daemon--ends) (fimd-daemon--last-words conn)))))))
+
+(defun fimd-daemon--last-words (conn)
+  "The last line that the daemon of CONN wrote to standard error, in parentheses."
+  (let ((buffer (jsonrpc-stderr-buffer conn)))
+    (or (and (buffer-live-p buffer)
+             (with-current-buffer buffer
+               (save-excursion
+                 (goto-char (point-max))
+                 ;; What Emacs adds itself is not of interest.
+                 (re-search-backward "^Process fimd stderr" nil t)
+                 (skip-chars-backward " \n")
+                 (unless (bobp)
+                   (format " (%s)" (buffer-substring-no-properties (pos-bol) (point)))))))
+        "")))
 
 (defun fimd-daemon-stop ()
   "End the daemon, and forget what went wrong before."
@@ -336,8 +371,8 @@ A daemon that has just ended is no error: its end is told where it is noticed."
     (setq fimd-daemon-connection nil)
     (when (jsonrpc-running-p conn)
       (if (fimd-connection-ready conn)
-          (ignore-errors
-            (jsonrpc-async-request
+          (progn
+            (fimd-daemon-request
              conn :shutdown nil
              :success-fn (lambda (_) (fimd-daemon-notify conn :exit nil))
              :error-fn #'ignore :timeout-fn #'ignore)

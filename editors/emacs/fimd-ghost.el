@@ -53,6 +53,15 @@ A closer that came with a typed opener is part of it."
     (and (string-suffix-p (concat (fimd-ghost-right ghost) tail) now)
          (substring now 0 (- (length now) (length tail))))))
 
+(defun fimd-ghost--replaces-p (ghost right rest)
+  "Return non-nil if REST of GHOST may take the place of RIGHT.
+That is what GHOST's range had, with nothing before but closers that the editor
+added and REST has, too."
+  (let ((added (string-remove-suffix (fimd-ghost-right ghost) right)))
+    (or (string-empty-p added)
+        (and (string-match-p "\\`[]\"'`)}>]+\\'" added)
+             (string-search added rest)))))
+
 (defun fimd-ghost-fit (ghost)
   "What of GHOST can be shown at point: (TEXT . HIDDEN), or nil.
 HIDDEN is the number of characters right of point that TEXT takes the place of."
@@ -69,7 +78,7 @@ HIDDEN is the number of characters right of point that TEXT takes the place of."
            ((string-suffix-p right rest) ; it is put back as it was
             (setq rest (substring rest 0 (- (length rest) (length right))))
             (and (not (string-empty-p rest)) (cons rest 0)))
-           ((equal right (fimd-ghost-right ghost))
+           ((fimd-ghost--replaces-p ghost right rest)
             (and (not (string-empty-p rest)) (cons rest (length right))))))))))
 
 (defun fimd-ghost--draw (text hidden)

@@ -167,23 +167,18 @@ STEP, where given, is how many texts further to go in the answer."
                                        :start (current-time)))
            (buffer (current-buffer)))
        (setq fimd--pending request)
-       (condition-case problem
-           (progn
-             (jsonrpc-async-request
-              conn :textDocument/inlineCompletion
-              (list :textDocument identifier
-                    :position (fimd-document-position (point) encoding)
-                    :context (list :triggerKind kind))
-              :success-fn (lambda (result) (fimd--on-answer buffer request result))
-              :error-fn (lambda (_) (fimd--on-failure buffer request))
-              :timeout 60
-              :timeout-fn (lambda () (fimd--on-failure buffer request)))
-             (setf (fimd--request-id request) (fimd--sent-id conn)))
-         (error
-          (setq fimd--pending nil)
-          (if (jsonrpc-running-p conn)
-              (signal (car problem) (cdr problem))
-            (setq fimd--wanted kind))))
+       (if (fimd-daemon-request
+            conn :textDocument/inlineCompletion
+            (list :textDocument identifier
+                  :position (fimd-document-position (point) encoding)
+                  :context (list :triggerKind kind))
+            :success-fn (lambda (result) (fimd--on-answer buffer request result))
+            :error-fn (lambda (_) (fimd--on-failure buffer request))
+            :timeout 60
+            :timeout-fn (lambda () (fimd--on-failure buffer request)))
+           (setf (fimd--request-id request) (fimd--sent-id conn))
+         (setq fimd--pending nil
+               fimd--wanted kind))
        (force-mode-line-update)))
     (_ (setq fimd--wanted kind))))
 
@@ -290,13 +285,12 @@ Return nil where there is no daemon."
   (let ((buffer (current-buffer)))
     (pcase (fimd--connection)
       (`(,conn ,identifier ,_)
-       (jsonrpc-async-request
+       (fimd-daemon-request
         conn method (funcall make-params identifier)
         :success-fn (lambda (result)
                       (when (buffer-live-p buffer)
                         (with-current-buffer buffer (funcall done result))))
-        :error-fn #'ignore :timeout-fn #'ignore)
-       t))))
+        :error-fn #'ignore :timeout-fn #'ignore)))))
 
 (defun fimd--get-why (done)
   "Call DONE with the daemon's account of the buffer's last request."

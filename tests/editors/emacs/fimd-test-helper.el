@@ -73,9 +73,22 @@
   "What the buffer's daemon answers to METHOD with PARAMS."
   (jsonrpc-request (car (fimd--connection)) method params))
 
+(defvar fimd-test-said "" "All that was said in the echo area; *Messages* folds what repeats.")
+
+(defun fimd-test-hear (format &rest arguments)
+  "Note the message FORMAT with ARGUMENTS, if it is seen."
+  (when (and format (not inhibit-message))
+    (setq fimd-test-said (concat fimd-test-said
+                                 (apply #'format-message format arguments) "\n"))))
+(advice-add 'message :before #'fimd-test-hear)
+
 (defun fimd-test-messages ()
-  "What *Messages* has."
-  (with-current-buffer (messages-buffer) (buffer-string)))
+  "What was said so far; errors in hooks are in *Messages* alone."
+  (concat fimd-test-said
+          (with-current-buffer (messages-buffer)
+            (string-join (seq-filter (lambda (line) (string-match-p "rror in" line))
+                                     (split-string (buffer-string) "\n"))
+                         "\n"))))
 
 (defun fimd-test-open (name text)
   "Visit a new file NAME with TEXT, point where it has a bar, which goes."
