@@ -14,7 +14,8 @@
 (require 'fimd)
 
 (defvar fimd-test-folder (file-name-as-directory (make-temp-file "fimd-test-" t)))
-(defvar fimd-test-limit 120 "Seconds after which waiting is a failure.")
+(defvar fimd-test-limit (string-to-number (or (getenv "FIMD_TEST_LIMIT") "120"))
+  "Seconds after which waiting is a failure.")
 
 (setq fimd-program (or (getenv "FIMD") "fimd")
       ;; The limit is for its own test; the others may not use it up.
