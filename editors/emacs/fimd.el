@@ -113,6 +113,13 @@ If nil, it comes only with \\[fimd-complete]."
 
 ;;;; Asking
 
+(defun fimd--unsettled-p ()
+  "Whether the buffer is in the middle of a change, as with an input method."
+  (if (or fimd-document (and (featurep 'fimd-eglot) (fimd-eglot-current)))
+      (track-changes-inconsistent-state-p)
+    ;; Without a tracker that function says yes.
+    inhibit-modification-hooks))
+
 (defun fimd--connection ()
   "Bring the buffer up to date on its daemon.
 Return (CONNECTION IDENTIFIER ENCODING), or nil while no daemon can answer.
@@ -197,7 +204,7 @@ STEP, where given, is how many texts further to go in the answer."
       (when (and fimd-mode
                  (eq buffer (window-buffer (selected-window)))
                  (not (fimd--inhibited-p))
-                 (not (track-changes-inconsistent-state-p)))
+                 (not (fimd--unsettled-p)))
         (fimd--ask 2)))))
 
 ;;;; Answers
@@ -307,7 +314,7 @@ Return nil where there is no daemon."
 (defun fimd--sync ()
   "Send what has changed, key by key: the daemon learns from it how you type.
 It also tells by that what was typed from what was accepted."
-  (unless (track-changes-inconsistent-state-p)
+  (unless (fimd--unsettled-p)
     (cond
      (fimd-document (fimd-document-sync))
      ((and (featurep 'fimd-eglot) (fimd-eglot-current)) (fimd-eglot-sync)))))
