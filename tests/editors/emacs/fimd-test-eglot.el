@@ -129,5 +129,23 @@
       (should (string-prefix-p (concat before "urn")
                                (buffer-substring-no-properties (point-min) (point)))))))
 
+(ert-deftest fimd-44-eglot-comes-later ()
+  "A buffer of our own daemon moves to that of eglot, and is closed on ours."
+  (fimd-test-with "e/later.c" fimd-test-c
+    (fimd-test-until "our document" fimd-document)
+    (let ((eglot-server-programs nil)
+          (own fimd-daemon-connection))
+      (fimd-eglot-register 'c-mode)
+      (let ((server (fimd-test-eglot)))
+        (unwind-protect
+            (progn
+              (fimd-test-type " ")
+              (fimd-test-settle)
+              (should-not fimd-document)
+              (should (= 0 (plist-get (jsonrpc-request own :fimd/status nil) :documents)))
+              (should (= 1 (plist-get (fimd-test-ask :fimd/status nil) :documents)))
+              (should (eq server (car (fimd--connection)))))
+          (eglot-shutdown server))))))
+
 (provide 'fimd-test-eglot)
 ;;; fimd-test-eglot.el ends here

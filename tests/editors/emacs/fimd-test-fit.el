@@ -131,5 +131,19 @@ They take the place of RIGHT characters after it."
       (should-not (string-prefix-p "fimd" (format "%s" (key-binding (kbd key))))))
     (should-error (fimd-accept) :type 'user-error)))
 
+(ert-deftest fimd-58-lines-come-later ()
+  "A first line does not shorten what goes on from it; the last word may."
+  (fimd-test-with-suggestion "f |" '("{\n  a();\n}") 0
+    (let ((make (lambda (text final) (fimd-ghost-make (list text) (point) (point) 2 final))))
+      (should (fimd-ghost-show (funcall make "{" nil)))
+      (should (equal (fimd-test-ghost) "{\n  a();\n}"))
+      (should-not (fimd-ghost-final fimd-ghost))
+      (should (fimd-ghost-show (funcall make "{\n  b();" nil)))
+      (should (equal (fimd-test-ghost) "{\n  b();"))
+      (should (fimd-ghost-show (funcall make "{" t)))
+      (should (equal (fimd-test-ghost) "{"))
+      (should-not (fimd-ghost-show nil))
+      (should-not (fimd-test-ghost)))))
+
 (provide 'fimd-test-fit)
 ;;; fimd-test-fit.el ends here
