@@ -6,7 +6,6 @@
 ;; Version: 0.1.0
 ;; Package-Requires: ((emacs "30.1"))
 ;; Keywords: convenience, tools, languages
-;; URL: https://github.com/fimd/fimd
 ;; SPDX-License-Identifier: Apache-2.0
 
 ;;; Commentary:

@@ -201,7 +201,7 @@ The variables ghost, before and after are bound to it and the text around."
         (should (> seen 0))))
     (should-not (string-match-p "[Ee]rror\\|[Ww]rong\\|warning" (substring (fimd-test-messages) mark)))))
 
-(ert-deftest fimd-11-why-and-status ()
+(ert-deftest fimd-13-why-and-status ()
   (fimd-test-with "c/why.c" (string-replace "|" " // a comment|" fimd-test-c)
     (setopt fimd-settings '((comments . nil)))
     (unwind-protect
@@ -225,7 +225,34 @@ The variables ghost, before and after are bound to it and the text around."
               (should (string-match-p "^Daemon: .*median" (buffer-string))))))
       (setopt fimd-settings nil))))
 
-(ert-deftest fimd-12-latency ()
+(ert-deftest fimd-11-stale-requests-are-cancelled ()
+  (fimd-test-with "c/cancel.c" (string-replace "malloc(" "calloc(1 + 31, " fimd-test-c)
+    (fimd-test-until "a document" fimd-document)
+    (let* ((count (lambda ()
+                    (plist-get (plist-get (plist-get (fimd-test-ask :fimd/status nil) :statistics)
+                                          :inlineCompletion)
+                               :cancelled)))
+           (before (funcall count))
+           ids
+           (listen (lambda (_conn method params)
+                     (when (eq method :$/cancelRequest)
+                       (push (plist-get params :id) ids)))))
+      (advice-add 'fimd-daemon-notify :before listen)
+      (unwind-protect
+          (progn
+            (fimd-test-type " ")
+            (fimd-test-until "a request" fimd--pending)
+            (should (equal (substring-no-properties (fimd--lighter)) " fimd:..."))
+            (let ((id (fimd--request-id fimd--pending)))
+              (should (integerp id))
+              (fimd-test-keys "C-n")
+              (should-not fimd--pending)
+              (should (equal ids (list id))))
+            (should (= (1+ before) (funcall count)))
+            (should-not (fimd-test-settle)))
+        (advice-remove 'fimd-daemon-notify listen)))))
+
+(ert-deftest fimd-14-latency ()
   (fimd-restart)
   (let ((text "  if (r->count == r->capacity) return false;
   size_t at = (r->head + r->count) % r->capacity;
