@@ -172,8 +172,9 @@ The variables ghost, before and after are bound to it and the text around."
                       "  return ring_push(r, byte);\n"))
         (seen 0))
     (should (>= (length text) 200))
-    (fimd-test-with "c/fast.c" (concat (string-replace "|" " return false;" fimd-test-c)
-                                       "\nbool ring_grow(struct ring *r, size_t capacity) {\n|\n}\n")
+    (fimd-test-with "c/fast.c"
+        (concat (string-replace "|" " return false;" fimd-test-c)
+                "\nbool ring_grow(struct ring *r, size_t capacity) {\n|\n}\n")
       (electric-indent-local-mode -1)
       (setq-local c-electric-flag nil)
       (let* ((before (buffer-substring-no-properties (point-min) (point)))
@@ -199,7 +200,8 @@ The variables ghost, before and after are bound to it and the text around."
         (fimd-test-text (concat before text) after)
         (message "     %d keys, ghost text seen %d times between them" keys seen)
         (should (> seen 0))))
-    (should-not (string-match-p "[Ee]rror\\|[Ww]rong\\|warning" (substring (fimd-test-messages) mark)))))
+    (should-not (string-match-p "[Ee]rror\\|[Ww]rong\\|warning"
+                                (substring (fimd-test-messages) mark)))))
 
 (ert-deftest fimd-13-why-and-status ()
   (fimd-test-with "c/why.c" (string-replace "|" " // a comment|" fimd-test-c)

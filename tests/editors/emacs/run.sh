@@ -31,7 +31,8 @@ ert() { # NAME
   local log=$work/$1.log
   # Emacs may write neither into the checkout nor a native-compilation cache.
   "$emacs" -Q --batch --eval '(setq native-comp-jit-compilation nil load-prefer-newer t)' \
-    -L "$work/lisp" -L "$here" -l "fimd-test-$1" -f ert-run-tests-batch-and-exit >"$log" 2>&1 </dev/null
+    -L "$work/lisp" -L "$here" -l "fimd-test-$1" -f ert-run-tests-batch-and-exit \
+    >"$log" 2>&1 </dev/null
   local status=$?
   sed -n 's/^   passed *[0-9/]* *\([^ ]*\).*/ok   \1/p; s/^  *FAILED *[0-9/]* *\([^ ]*\).*/FAIL \1/p
           s/^  skipped *[0-9/]* *\([^ ]*\).*/skipped: \1/p; /^     /p' "$log" | grep -v '^      '

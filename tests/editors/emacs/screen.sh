@@ -56,7 +56,8 @@ bool ring_init(struct ring *r, size_t capacity) {
 }
 END
 for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
-  printf '\nint area_%d(int width, int height) {\n  int half = width / %d;\n  if (width > height)@@\n}\n' $i $i
+  printf '\nint area_%d(int width, int height) {\n  int half = width / %d;\n' $i $i
+  printf '  if (width > height)@@\n}\n'
 done >>"$work/project/ring.c"
 
 mux new-session -d -x 90 -y 30 \
@@ -121,7 +122,7 @@ if [ $# -gt 0 ]; then
   p50=$(($# / 2 + 1)) p90=$(($# * 9 / 10 + 1))
   [ $p50 -gt $# ] && p50=$#
   [ $p90 -gt $# ] && p90=$#
-  printf '     latency, key to screen: p50 %s ms, p90 %s ms; the daemon'"'"'s answers: p50 %s, p90 %s\n' \
+  printf '     latency, key to screen: p50 %s ms, p90 %s ms; answers, says the daemon: %s, %s\n' \
     "$(echo "${!p50}" | sed 's/.$/.&/')" "$(echo "${!p90}" | sed 's/.$/.&/')" \
     $(cat "$FIMD_TEST_FIGURES")
 fi
