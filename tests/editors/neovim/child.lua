@@ -14,7 +14,10 @@ local homes = {}
 
 function M.check(ok, what, got)
   if ok then passed = passed + 1 else failed = failed + 1 end
-  local more = (not ok and got ~= nil) and '   ' .. vim.inspect(got, { newline = ' ', indent = '' }) or ''
+  local more = ''
+  if not ok and got ~= nil then
+    more = '   ' .. vim.inspect(got, { newline = ' ', indent = '' }):sub(1, 1000)
+  end
   io.stdout:write(ok and 'ok   ' or 'FAIL ', what, more, '\n')
   return ok
 end

@@ -17,7 +17,10 @@ function _G.Errors()
   if vim.v.errmsg ~= '' then out[#out + 1] = vim.v.errmsg end
   local log = vim.lsp.log and vim.lsp.log.get_filename() or vim.lsp.get_log_path()
   for _, line in ipairs(vim.fn.filereadable(log) == 1 and vim.fn.readfile(log) or {}) do
-    if line:find('^%[ERROR%]') then out[#out + 1] = line end
+    -- clangd tells all that it does on standard error, which Neovim takes for errors.
+    if line:find('^%[ERROR%]') and not line:find('"clangd"\t"stderr"', 1, true) then
+      out[#out + 1] = line
+    end
   end
   return out
 end

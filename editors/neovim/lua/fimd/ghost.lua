@@ -179,33 +179,17 @@ local function stamp(self)
   return ('%d %d %d'):format(vim.api.nvim_buf_get_changedtick(self.bufnr), row, col)
 end
 
-local function ask(self, client, kind)
-  local own = mine(self)
-  if not status.buffer_on(self.bufnr) then return end
-  if vim.api.nvim_get_current_buf() ~= self.bufnr then return end
-  if kind == AUTOMATIC and own.asked == stamp(self) then return end
-  own.asked = stamp(self)
-  own.number = (own.number or 0) + 1
-  local number = own.number
-  status.working(self.bufnr, true)
-  local params = vim.lsp.util.make_position_params(0, client.offset_encoding)
-  params.context = { triggerKind = kind }
-  client:request(METHOD, params, function(err, result, ctx)
-    if own.number == number then status.working(self.bufnr, false) end
-    self:handler(err, result, ctx)
-  end, self.bufnr)
-end
-
-local function on_answer(self, client, err, result, ctx)
+-- asked: the stamp of the request.
+local function on_answer(self, client, asked, err, result, ctx)
   if err or not result or result == vim.NIL then
-    base.handler(self, err, nil, ctx)
+    self:handler(err, nil, ctx)
     return
   end
   if not vim.startswith(vim.api.nvim_get_mode().mode, 'i') then return end
   if vim.api.nvim_get_current_buf() ~= self.bufnr then return end
-  -- For a text or a cursor that is no more: the request for what is now is on its way.
-  if mine(self).asked ~= stamp(self) then return end
   local own = mine(self)
+  -- Dismissed, or for a text or a cursor that is no more: then there is a newer request.
+  if own.asked ~= asked or asked ~= stamp(self) then return end
   local turn = own.turn
   own.turn = nil
   own.offer = new_offer(self, client, result.items or result)
@@ -218,15 +202,27 @@ local function on_answer(self, client, err, result, ctx)
   status.refresh(self.bufnr)
 end
 
+local function ask(self, client, kind)
+  local own = mine(self)
+  if not status.buffer_on(self.bufnr) then return end
+  if vim.api.nvim_get_current_buf() ~= self.bufnr then return end
+  if kind == AUTOMATIC and own.asked == stamp(self) then return end
+  local asked = stamp(self)
+  own.asked = asked
+  own.number = (own.number or 0) + 1
+  local number = own.number
+  status.working(self.bufnr, true)
+  local params = vim.lsp.util.make_position_params(0, client.offset_encoding)
+  params.context = { triggerKind = kind }
+  client:request(METHOD, params, function(err, result, ctx)
+    if own.number == number then status.working(self.bufnr, false) end
+    on_answer(self, client, asked, err, result, ctx)
+  end, self.bufnr)
+end
+
 -- ---- Neovim's methods, wrapped ----------------------------------------------------------------
 
 local wrapped = {}
-
-function wrapped.handler(self, err, result, ctx)
-  local client = client_of(self)
-  if client and ctx.client_id == client.id then return on_answer(self, client, err, result, ctx) end
-  base.handler(self, err, result, ctx)
-end
 
 function wrapped.request(self, kind)
   local client = client_of(self)
@@ -308,13 +304,16 @@ end
 
 function M.attach(bufnr)
   vim.lsp.inline_completion.enable(true, { bufnr = bufnr })
-  -- A daemon that came back while somebody types.
+  -- A daemon that came back while somebody types. Neovim makes its object in the next turn of the
+  -- loop, so this is for the one after that.
   vim.schedule(function()
-    local self = class and class.active[bufnr]
-    if self and vim.api.nvim_get_current_buf() == bufnr and vim.fn.mode():sub(1, 1) == 'i' then
-      mine(self).asked = nil
-      self:automatic_request()
-    end
+    vim.schedule(function()
+      local self = class and class.active[bufnr]
+      if self and vim.api.nvim_get_current_buf() == bufnr and vim.fn.mode():sub(1, 1) == 'i' then
+        mine(self).asked = nil
+        self:automatic_request()
+      end
+    end)
   end)
 end
 
