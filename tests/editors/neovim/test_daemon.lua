@@ -50,7 +50,11 @@ T.check(#c:errors() == 0, 'no error in any log', c:errors())
 for i = 2, 4 do
   pid = c:wait_for(PID)
   if not pid then break end
+  c:edit(open)
   vim.uv.kill(pid, 'sigkill')
+  -- Whatever is typed while there is none must be known to the next.
+  c:wait_for([[return #vim.lsp.get_clients({ name = 'fimd' }) == 0]])
+  c:keys('q')
   T.check(T.wait(function()
     local now = c:lua(PID)
     return now ~= pid
@@ -58,6 +62,15 @@ for i = 2, 4 do
   if i < 4 then
     c:wait_for(PID)
     c:ready()
+    g = c:wait_ghost()
+    T.check(g and g.col == #'  return q' and not g.text:find('^q'),
+      'the next one knows what was typed in between', g)
+    c:keys('-')
+    g = c:wait_ghost(function(x)
+      return x.col == #'  return q-'
+    end)
+    T.check(g, 'and hears of the next key', g)
+    c:press('<Esc>')
   end
 end
 T.check(c:wait_for([[return require('fimd').status().state == 'stopped']]),

@@ -63,6 +63,7 @@ end
 
 local function on_attach(client, bufnr)
   local mode = server.mode()
+  server.on_attach(bufnr)
   if mode == 'ghost' then
     require('fimd.ghost').attach(bufnr)
     require('fimd.keys').attach(bufnr, M)

@@ -34,10 +34,61 @@ local function settings()
     { popup = M.mode() ~= 'ghost' })
 end
 
+-- ---- between two daemons ----------------------------------------------------------------------
+
+-- Neovim stops to listen to a buffer that is changed while no server is attached, and does not
+-- begin again with the next one, which would then never hear of a change. So until a new daemon is
+-- there, a client without a process or any capability holds the place.
+local PAUSE = 'fimd_pause'
+
+local function pause_rpc(dispatchers)
+  local closing = false
+  local function close()
+    if closing then return end
+    closing = true
+    vim.schedule(function()
+      dispatchers.on_exit(0, 0)
+    end)
+  end
+  return {
+    request = function(method, _, done)
+      vim.schedule(function()
+        done(nil, method == 'initialize' and { capabilities = {} } or nil)
+      end)
+      return true, 1
+    end,
+    notify = function(method)
+      if method == 'exit' then close() end
+      return true
+    end,
+    is_closing = function()
+      return closing
+    end,
+    terminate = close,
+  }
+end
+
+local function hold_buffers()
+  for _, client in ipairs(vim.lsp.get_clients({ name = 'fimd' })) do
+    for bufnr in pairs(client.attached_buffers) do
+      vim.lsp.start({ name = PAUSE, cmd = pause_rpc }, { bufnr = bufnr })
+    end
+  end
+end
+
+function M.on_attach(bufnr)
+  for _, client in ipairs(vim.lsp.get_clients({ name = PAUSE, bufnr = bufnr })) do
+    vim.lsp.buf_detach_client(bufnr, client.id)
+    if next(client.attached_buffers) == nil then
+      if vim.fn.has('nvim-0.11') == 1 then client:stop() else client.stop() end
+    end
+  end
+end
+
 -- ---- the end of a daemon ----------------------------------------------------------------------
 
 local ends = {} -- when it ended by itself, milliseconds
-local wanted = {} -- by the number of a start: true where we ended it
+local wanted = {} -- by the number of a start: true where we end it
 local starts = 0
 
 local function start_again()
@@ -73,13 +124,12 @@ local function run(dispatchers, cfg)
   starts = starts + 1
   local this, on_exit = starts, dispatchers.on_exit
   dispatchers.on_exit = function(code, signal)
-    on_exit(0, 0)
     vim.schedule(function()
-      if wanted[this] or wanted.all or vim.v.exiting ~= vim.NIL or code == 0 and signal == 0 then
-        status.set('stopped')
-      else
-        on_end(code, signal)
-      end
+      local died = not wanted[this] and vim.v.exiting == vim.NIL and (code ~= 0 or signal ~= 0)
+      if died then hold_buffers() end
+      on_exit(0, 0)
+      status.set('stopped')
+      if died then on_end(code, signal) end
     end)
   end
   local cwd = cfg and (cfg.cmd_cwd or cfg.root_dir)
@@ -178,7 +228,8 @@ end
 function M.restart()
   ends, said = {}, {}
   local clients = vim.lsp.get_clients({ name = 'fimd' })
-  wanted.all = true
+  wanted[starts] = true
+  hold_buffers()
   for _, client in ipairs(clients) do
     if vim.fn.has('nvim-0.11') == 1 then client:stop(1000) else client.stop(true) end
   end
@@ -190,10 +241,7 @@ function M.restart()
       vim.defer_fn(again, 50)
       return
     end
-    vim.schedule(function()
-      wanted = {}
-      start_again()
-    end)
+    start_again()
   end
   again()
 end
