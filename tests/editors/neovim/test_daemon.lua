@@ -117,4 +117,13 @@ T.check(c:line() == 'hello\tx', 'typing and Tab are as ever', c:line())
 T.check(c:lua([[return require('fimd').status().state]]) == 'missing', 'the state says so')
 T.check(#c:errors() == 0, 'no error in any log', c:errors())
 c:stop()
+
+c = T.start({ setup = { args = { '--no-such-option' } } })
+T.check(c:wait_for([[return #Said > 0]]) and said(c, 'ended as soon as it was started') == 1,
+  'one that ends at its start is said once', c:said())
+c:press(':edit queue.h<CR>:edit other.c<CR>')
+c:settle()
+T.check(c:wait_for([[return vim.api.nvim_buf_get_name(0):find('other.c') ~= nil]]), 'files are opened')
+T.check(#c:said() == 1, 'and it is not tried for ever', c:said())
+c:stop()
 T.done()

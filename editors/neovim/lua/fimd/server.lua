@@ -34,6 +34,11 @@ local function settings()
     { popup = M.mode() ~= 'ghost' })
 end
 
+local ends = {} -- when it ended by itself, milliseconds
+local wanted = {} -- by the number of a start: true where we end it
+local starts = 0
+local attached = false -- whether the last one got as far as to attach
+
 -- ---- between two daemons ----------------------------------------------------------------------
 
 -- Neovim stops to listen to a buffer that is changed while no server is attached, and does not
@@ -77,6 +82,7 @@ local function hold_buffers()
 end
 
 function M.on_attach(bufnr)
+  attached = true
   for _, client in ipairs(vim.lsp.get_clients({ name = PAUSE, bufnr = bufnr })) do
     vim.lsp.buf_detach_client(bufnr, client.id)
     if next(client.attached_buffers) == nil then
@@ -86,10 +92,6 @@ function M.on_attach(bufnr)
 end
 
 -- ---- the end of a daemon ----------------------------------------------------------------------
-
-local ends = {} -- when it ended by itself, milliseconds
-local wanted = {} -- by the number of a start: true where we end it
-local starts = 0
 
 local function start_again()
   if vim.v.exiting ~= vim.NIL then return end
@@ -107,8 +109,12 @@ local function on_end(code, signal)
   end, ends)
   ends[#ends + 1] = now
   local how = signal ~= 0 and ('signal ' .. signal) or ('exit code ' .. code)
+  if not attached then
+    say_once(('ended as soon as it was started (%s); see :checkhealth fimd, then :Fimd restart')
+      :format(how))
+    return
+  end
   if #ends > config.current.restarts then
-    status.set('stopped')
     say_once(('ended again (%s) and stays off; see :checkhealth fimd, then :Fimd restart'):format(how))
     return
   end
@@ -121,7 +127,7 @@ end
 local function run(dispatchers, cfg)
   local words, why = config.find()
   if not words then error(why, 0) end
-  starts = starts + 1
+  starts, attached = starts + 1, false
   local this, on_exit = starts, dispatchers.on_exit
   dispatchers.on_exit = function(code, signal)
     vim.schedule(function()
