@@ -9,6 +9,8 @@ local LIMIT = 60000 -- milliseconds
 local here = vim.fs.dirname(vim.fs.abspath(debug.getinfo(1, 'S').source:sub(2)))
 local root = vim.fs.dirname(vim.fs.dirname(vim.fs.dirname(here)))
 
+io.stdout:setvbuf('line')
+
 local failed, passed = 0, 0
 local homes = {}
 

@@ -425,11 +425,14 @@ function M.dismiss()
   return true
 end
 
--- Nothing more in this buffer, or in all.
+-- Takes all of ours away, in every buffer.
 function M.clear()
   for _, self in pairs(class and class.active or {}) do
     local client = client_of(self)
-    if client then drop(self, client) end
+    if client then
+      drop(self, client)
+      mine(self).asked = nil
+    end
   end
 end
 
