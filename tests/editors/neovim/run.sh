@@ -1,16 +1,16 @@
 #!/bin/sh
 # The plug-in in real Neovim with the real daemon: each test_*.lua, or those that are named.
 #   FIMD=build/cpu/fimd tests/editors/neovim/run.sh [NAME...]
-# NVIM is the editor (default: nvim-0.12, else nvim). 77: there is no Neovim 0.12, or no daemon.
+# FIMD_NVIM is the editor (default: nvim-0.12, else nvim). 77: no Neovim 0.12, or no daemon.
 here=$(cd "$(dirname "$0")" && pwd)
-unset VIM VIMRUNTIME NVIM_APPNAME
-nvim=${NVIM:-$(command -v nvim-0.12 || command -v nvim)}
-if [ -z "$nvim" ] || ! "$nvim" --clean --headless +'exe has("nvim-0.12") ? "qa!" : "cq!"' 2>/dev/null
+unset VIM VIMRUNTIME NVIM NVIM_APPNAME XDG_CONFIG_HOME
+nvim=${FIMD_NVIM:-$(command -v nvim-0.12 || command -v nvim)}
+if [ -z "$nvim" ] ||
+  ! "$nvim" --clean --headless +'exe has("nvim-0.12") ? "qa!" : "cq!"' 2>/dev/null
 then
   echo "skipped: no Neovim 0.12"
   exit 77
 fi
-unset NVIM
 home=$(mktemp -d) || exit 1
 trap 'rm -rf "$home"' EXIT INT TERM
 [ $# -gt 0 ] || set -- ghost typing daemon servers commands popup

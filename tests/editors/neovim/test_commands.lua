@@ -1,7 +1,8 @@
 -- :Fimd, the statusline, what keys fall through to, :checkhealth and :help.
 local T = require('child')
 local code = vim.split(T.samples()['queue.c'], '\n')
-local open = vim.list_extend(vim.deepcopy(code), { 'size_t queue_count(const queue *q) {', '  return ' })
+local open = vim.list_extend(vim.deepcopy(code),
+  { 'size_t queue_count(const queue *q) {', '  return ' })
 
 local c = T.start({ before = [[
   vim.keymap.set('i', '<C-]>', function() vim.g.fell = (vim.g.fell or 0) + 1 end)
@@ -63,7 +64,8 @@ T.check(c:no_ghost(), ':Fimd toggle buffer, too')
 c:press('<Esc>:edit queue.h<CR>')
 c:settle()
 c:press('Go')
-T.check(c:wait_for([[return require('fimd').statusline() ~= 'fimd: off']]), 'but in that buffer only')
+T.check(c:wait_for([[return require('fimd').statusline() ~= 'fimd: off']]),
+  'but in that buffer only')
 c:press('<Esc>:edit! queue.c<CR>:Fimd toggle buffer<CR>')
 c:edit(open)
 T.check(c:wait_ghost(), 'until it is toggled again')
@@ -80,9 +82,11 @@ c:lua([[vim.api.nvim_buf_set_name(0, 'fresh.c'); vim.bo.filetype = 'c']])
 c:wait_for([[return #vim.lsp.get_clients({ name = 'fimd', bufnr = 0 }) == 1 and vim.b.fimd_keys]])
 c:lua([[vim.b.fimd_enabled = false]])
 c:press('i<C-]>')
-T.check(c:wait_for('return vim.g.fell == 1'), "a key without ghost text does what the user's map does")
+T.check(c:wait_for('return vim.g.fell == 1'),
+  "a key without ghost text does what the user's map does")
 c:press('<M-Right>')
-T.check(c:wait_for([[return vim.api.nvim_get_current_line() == 'WORD']]), 'a map to keys, too', c:line())
+T.check(c:wait_for([[return vim.api.nvim_get_current_line() == 'WORD']]),
+  'a map to keys, too', c:line())
 c:press('<Esc>S')
 c:lua([[vim.snippet.expand('f(${1:a}, ${2:b})')]])
 c:press('<Tab>')
@@ -91,7 +95,8 @@ T.check(c:wait_for([[return vim.api.nvim_get_mode().mode == 's' and vim.fn.col('
 c:lua('vim.snippet.stop()')
 c:press('<Esc>S<Tab>x<Esc>')
 c:settle()
-T.check(c:wait_for([[return vim.api.nvim_get_current_line():find('^%s+x') ~= nil]]), 'Tab indents', c:line())
+T.check(c:wait_for([[return vim.api.nvim_get_current_line():find('^%s+x') ~= nil]]),
+  'Tab indents', c:line())
 
 -- ---- health and help --------------------------------------------------------------------------
 
@@ -102,7 +107,8 @@ local health = c:wait_for([[
   local text = table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false), '\n')
   return vim.bo.filetype == 'checkhealth' and text:find('keys are ours') and text
 ]]) or ''
-T.check(health:find('has ghost text') and health:find('fimd %d') and health:find('The daemon runs with'),
+T.check(health:find('has ghost text') and health:find('fimd %d')
+  and health:find('The daemon runs with'),
   ':checkhealth fimd tells of Neovim, the program and the daemon', health)
 T.check(not health:find('ERROR') and not health:find('WARNING'), 'all is well there', health)
 c:press(':close<CR>')

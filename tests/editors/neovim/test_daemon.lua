@@ -1,7 +1,8 @@
 -- The daemon that dies, is not there, or is started again.
 local T = require('child')
 local code = vim.split(T.samples()['queue.c'], '\n')
-local open = vim.list_extend(vim.deepcopy(code), { 'size_t queue_count(const queue *q) {', '  return ' })
+local open = vim.list_extend(vim.deepcopy(code),
+  { 'size_t queue_count(const queue *q) {', '  return ' })
 
 -- The process that stands behind the client.
 local PID = [[
@@ -123,7 +124,8 @@ T.check(c:wait_for([[return #Said > 0]]) and said(c, 'ended as soon as it was st
   'one that ends at its start is said once', c:said())
 c:press(':edit queue.h<CR>:edit other.c<CR>')
 c:settle()
-T.check(c:wait_for([[return vim.api.nvim_buf_get_name(0):find('other.c') ~= nil]]), 'files are opened')
+T.check(c:wait_for([[return vim.api.nvim_buf_get_name(0):find('other.c') ~= nil]]),
+  'files are opened')
 T.check(#c:said() == 1, 'and it is not tried for ever', c:said())
 c:stop()
 T.done()

@@ -11,7 +11,8 @@ local WATCH = [[
   local set = vim.api.nvim_buf_set_extmark
   vim.api.nvim_buf_set_extmark = function(buf, ns, row, col, opts)
     if ns == vim.api.nvim_get_namespaces()['nvim.lsp.inline_completion'] then
-      Draws[#Draws + 1] = { t = vim.uv.hrtime(), row = row, col = col }
+      local text = ((opts.virt_text or {})[1] or {})[1]
+      Draws[#Draws + 1] = { t = vim.uv.hrtime(), row = row, col = col, text = text }
     end
     return set(buf, ns, row, col, opts)
   end
@@ -20,7 +21,9 @@ local WATCH = [[
     local rpc = start(...)
     local request = rpc.request
     rpc.request = function(method, params, done, ...)
-      if method ~= 'textDocument/inlineCompletion' then return request(method, params, done, ...) end
+      if method ~= 'textDocument/inlineCompletion' then
+        return request(method, params, done, ...)
+      end
       local at = { row = params.position.line, col = params.position.character,
         tick = vim.api.nvim_buf_get_changedtick(0) }
       return request(method, params, function(err, result, ...)
@@ -31,15 +34,16 @@ local WATCH = [[
     end
     return rpc
   end
-  -- When the ghost text for what is there now was drawn after t: false while no answer is there,
-  -- 0 where there is none.
+  -- When the text that the answer made of it was first drawn after t, as Neovim also draws what it
+  -- had: false while no answer is there, 0 where there is none.
   function DrawnSince(t)
     local row, col = unpack(vim.api.nvim_win_get_cursor(0))
     if Answered.row ~= row - 1 or Answered.col ~= col then return false end
     if Answered.tick ~= vim.api.nvim_buf_get_changedtick(0) then return false end
     if Answered.items == 0 then return 0 end
+    local last = Draws[#Draws]
     for _, d in ipairs(Draws) do
-      if d.t > t and d.row == row - 1 and d.col == col then return d.t end
+      if d.t > t and d.row == row - 1 and d.col == col and d.text == last.text then return d.t end
     end
     return false
   end
@@ -47,9 +51,9 @@ local WATCH = [[
 
 -- What a user has without the plug-in: Neovim's own inline completion alone.
 local PLAIN = WATCH .. ([[
-  vim.lsp.config('fimd', { cmd = { %q }, filetypes = { 'c' }, root_markers = { '.git' },
+  vim.lsp.config('plain', { cmd = { %q }, filetypes = { 'c' }, root_markers = { '.git' },
     init_options = { fimd = { popup = false } } })
-  vim.lsp.enable('fimd')
+  vim.lsp.enable('plain')
   vim.lsp.inline_completion.enable(true)
 ]]):format(T.fimd())
 
@@ -66,12 +70,13 @@ end
 local function measure(name, opts)
   local c = T.start(opts)
   if opts.plain then
-    c:wait_for([[
-      local client = vim.lsp.get_clients({ name = 'fimd', bufnr = 0 })[1]
+    local ready = c:wait_for([[
+      local client = vim.lsp.get_clients({ bufnr = 0 })[1]
       if not client or not client.initialized then return false end
       local got = client:request_sync('fimd/status', vim.empty_dict(), 10000)
       return got and got.result and got.result.model.state == 'ready'
     ]])
+    if not ready then T.give_up('the daemon is ready') end
   else
     c:ready()
   end
@@ -98,7 +103,7 @@ local function measure(name, opts)
     c:settle()
   end
   local daemon = c:lua([[
-    local client = vim.lsp.get_clients({ name = 'fimd' })[1]
+    local client = vim.lsp.get_clients()[1]
     return client:request_sync('fimd/status', vim.empty_dict(), 10000).result.statistics.answerMs
   ]])
   for _, kind in ipairs({ 'new', 'through' }) do

@@ -1,7 +1,8 @@
 -- Without ghost text, as in Neovim 0.11 and older: the completion popup.
 local T = require('child')
 local code = vim.split(T.samples()['queue.c'], '\n')
-local open = vim.list_extend(vim.deepcopy(code), { 'size_t queue_count(const queue *q) {', '  return ' })
+local open = vim.list_extend(vim.deepcopy(code),
+  { 'size_t queue_count(const queue *q) {', '  return ' })
 
 local ITEMS = [[
   local info = vim.fn.complete_info({ 'items', 'pum_visible' })
@@ -29,7 +30,8 @@ local function popup(name, before)
     local text = table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false), '\n')
     return vim.bo.filetype == 'checkhealth' and text:find('The daemon runs') and text
   ]]) or ''
-  T.check(health:find(name == 'as set' and 'popup' or '0%.12'), name .. ': :checkhealth says why', health)
+  T.check(health:find(name == 'as set' and 'popup' or '0%.12'),
+    name .. ': :checkhealth says why', health)
   T.check(#c:errors() == 0 and #c:said() == 0, name .. ': nothing is said, no error in any log',
     c:errors())
   c:stop()

@@ -2,7 +2,8 @@
 local T = require('child')
 local here = vim.fs.dirname(vim.fs.abspath(debug.getinfo(1, 'S').source:sub(2)))
 local code = vim.split(T.samples()['queue.c'], '\n')
-local open = vim.list_extend(vim.deepcopy(code), { 'size_t queue_count(const queue *q) {', '  return ' })
+local open = vim.list_extend(vim.deepcopy(code),
+  { 'size_t queue_count(const queue *q) {', '  return ' })
 
 local function with_stub(inline)
   return ([[
@@ -22,7 +23,9 @@ local HOVER = [[
   }, 20000)
   for id, answer in pairs(got or {}) do
     local client = vim.lsp.get_client_by_id(id)
-    if client and client.name ~= 'fimd' and answer.result then return vim.json.encode(answer.result) end
+    if client and client.name ~= 'fimd' and answer.result then
+      return vim.json.encode(answer.result)
+    end
   end
   return false
 ]]

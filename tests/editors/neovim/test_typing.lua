@@ -9,7 +9,9 @@ local RECORD = [[
     local rpc = start(...)
     local request = rpc.request
     rpc.request = function(method, params, done, ...)
-      if method ~= 'textDocument/inlineCompletion' then return request(method, params, done, ...) end
+      if method ~= 'textDocument/inlineCompletion' then
+        return request(method, params, done, ...)
+      end
       asked = asked + 1
       local row, col = params.position.line, params.position.character
       local line = vim.api.nvim_buf_get_lines(0, row, row + 1, false)[1]

@@ -42,7 +42,8 @@ local commands = {}
 function commands.toggle(scope)
   require('fimd').toggle(scope == 'buffer' and 'buffer' or nil)
   local on = status.buffer_on(vim.api.nvim_get_current_buf())
-  show({ ('fimd is %s%s'):format(on and 'on' or 'off', scope == 'buffer' and ' in this buffer' or '') })
+  local where = scope == 'buffer' and ' in this buffer' or ''
+  show({ ('fimd is %s%s'):format(on and 'on' or 'off', where) })
 end
 
 function commands.status()

@@ -12,8 +12,8 @@ local function check_neovim(h)
   elseif mode == 'ghost' and not package.loaded['fimd.command'] then
     h.ok('Neovim ' .. version .. ' has ghost text')
   elseif mode == 'ghost' then
-    h.warn('Neovim ' .. version .. ' has ghost text of another make than fimd knows: it comes 200 ms'
-      .. ' late, and what is typed over it may not move it', 'Look for a newer fimd')
+    h.warn('Neovim ' .. version .. ' has ghost text of another make than fimd knows: it comes'
+      .. ' 200 ms late, and what is typed over it may not move it', 'Look for a newer fimd')
   elseif mode == 'popup' and vim.lsp.inline_completion then
     h.ok('Neovim ' .. version .. ': the completion popup, as ghost = false is set')
   elseif mode == 'popup' then
@@ -80,7 +80,8 @@ local function check_keys(h)
   local taken = {}
   for name, lhs in pairs(config.current.keys) do
     local raw = lhs and vim.api.nvim_replace_termcodes(lhs, true, true, true)
-    for _, map in ipairs(raw and buffers[1] and vim.api.nvim_buf_get_keymap(buffers[1], 'i') or {}) do
+    local maps = raw and buffers[1] and vim.api.nvim_buf_get_keymap(buffers[1], 'i') or {}
+    for _, map in ipairs(maps) do
       local same = map.lhsraw == raw or map.lhsrawalt == raw
       if same and not (map.desc or ''):find('^fimd: ') then
         taken[#taken + 1] = ('%s (%s)'):format(lhs, name)

@@ -115,7 +115,8 @@ local function on_end(code, signal)
     return
   end
   if #ends > config.current.restarts then
-    say_once(('ended again (%s) and stays off; see :checkhealth fimd, then :Fimd restart'):format(how))
+    say_once(('ended again (%s) and stays off; see :checkhealth fimd, then :Fimd restart')
+      :format(how))
     return
   end
   M.say(('ended (%s) and is started again'):format(how))
