@@ -3,7 +3,8 @@
 --
 -- The clock starts where a key is given to Neovim and ends where the extmark is set (both read the
 -- machine's one monotonic clock). "new": the key goes on without, or against, what was shown.
--- "through": it agrees with it. Each key waits for its answer and a while more.
+-- "through": it agrees with it. "asked": from the key to the request. Each key waits for its answer
+-- and a while more.
 local T = require('child')
 
 local WATCH = [[
@@ -25,7 +26,7 @@ local WATCH = [[
         return request(method, params, done, ...)
       end
       local at = { row = params.position.line, col = params.position.character,
-        tick = vim.api.nvim_buf_get_changedtick(0) }
+        tick = vim.api.nvim_buf_get_changedtick(0), sent = vim.uv.hrtime() }
       return request(method, params, function(err, result, ...)
         at.items = #(result and result.items or {})
         done(err, result, ...)
@@ -82,7 +83,7 @@ local function measure(name, opts)
   end
   c:lua([[vim.bo.indentexpr, vim.bo.cindent, vim.bo.autoindent = '', false, false]])
   c:edit(vim.split(T.samples()['queue.c'], '\n'))
-  local ms = { new = {}, through = {} }
+  local ms = { new = {}, through = {}, asked = {} }
   math.randomseed(1)
   for _, line in ipairs(KEYS) do
     for i = 1, #line do
@@ -96,6 +97,8 @@ local function measure(name, opts)
         drawn = c:lua('return DrawnSince(...)', t)
         return drawn ~= false
       end, 1)
+      local sent = drawn and c:lua('return Answered.sent') or 0
+      if sent > t then table.insert(ms.asked, (sent - t) / 1e6) end
       if drawn and drawn ~= 0 then table.insert(ms[kind], (drawn - t) / 1e6) end
       vim.wait(math.random(30, 150))
     end
@@ -106,7 +109,7 @@ local function measure(name, opts)
     local client = vim.lsp.get_clients()[1]
     return client:request_sync('fimd/status', vim.empty_dict(), 10000).result.statistics.answerMs
   ]])
-  for _, kind in ipairs({ 'new', 'through' }) do
+  for _, kind in ipairs({ 'asked', 'new', 'through' }) do
     T.say('%-34s %-8s p50 %6.1f ms   p90 %6.1f ms   of %d keys', name, kind,
       percentile(ms[kind], 0.5), percentile(ms[kind], 0.9), #ms[kind])
   end
