@@ -149,6 +149,16 @@ function child:text()
   return vim.rpcrequest(self.chan, 'nvim_buf_get_lines', 0, 0, -1, false)
 end
 
+-- The buffer from a line on, as one text.
+function child:tail(from)
+  return table.concat(vim.list_slice(self:text(), from), '\n')
+end
+
+-- All of a ghost text.
+function M.whole(g)
+  return g and table.concat(vim.list_extend({ g.text }, g.lines), '\n') or ''
+end
+
 function child:cursor()
   return vim.rpcrequest(self.chan, 'nvim_win_get_cursor', 0)
 end

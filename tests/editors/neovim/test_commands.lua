@@ -142,7 +142,7 @@ c:edit(open)
 g = c:wait_ghost()
 c:press('<C-y>')
 T.check(g and T.wait(function()
-  return c:line() == open[#open] .. g.text
+  return c:tail(#open) == open[#open] .. T.whole(g)
 end, 20000), 'another key for accepting', c:line())
 T.check(#c:errors() == 0, 'no error in any log', c:errors())
 c:stop()

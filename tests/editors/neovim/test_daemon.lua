@@ -42,7 +42,7 @@ T.check(c:line() == '  return q', 'the text is as it was typed', c:line())
 c:press('<Tab>')
 c:settle()
 T.check(g and T.wait(function()
-  return c:text()[#open] == '  return q' .. g.text
+  return c:tail(#open) == '  return q' .. T.whole(g)
 end, 20000), 'and the ghost text can be accepted', c:line())
 T.check(#c:errors() == 0, 'no error in any log', c:errors())
 

@@ -106,7 +106,7 @@ if vim.fn.executable('clangd') == 1 then
   T.check(g, 'ghost text beside clangd')
   c:press('<Tab>')
   T.check(g and T.wait(function()
-    return c:text()[#open] == open[#open] .. g.text
+    return c:tail(#open) == open[#open] .. T.whole(g)
   end, 20000), 'accepted', c:line())
   T.check(c:wait_for(HOVER), 'clangd still answers')
   T.check(#c:errors() == 0, 'no error in any log', c:errors())

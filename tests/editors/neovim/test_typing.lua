@@ -122,19 +122,19 @@ local open = 'static void print('
 c:edit(vim.list_extend(vim.deepcopy(code), { open }))
 local g = c:wait_ghost()
 T.check(g, 'ghost text')
-local text = g and g.text or ''
+local text = T.whole(g)
 c:press('<Tab>xyz')
 c:settle()
 T.check(T.wait(function()
-  return c:line() == open .. text .. 'xyz'
-end, 20000), 'keys right behind Tab stand behind the text', c:line())
+  return c:tail(#code + 1) == open .. text .. 'xyz'
+end, 20000), 'keys right behind Tab stand behind the text', c:tail(#code + 1))
 c:edit(vim.list_extend(vim.deepcopy(code), { open }))
 g = c:wait_ghost()
-text = g and g.text or ''
+text = T.whole(g)
 c:press(text:sub(1, 2):gsub('<', '<lt>') .. '<Tab>')
 c:settle()
 T.check(T.wait(function()
-  return c:line() == open .. text
+  return c:tail(#code + 1) == open .. text
 end, 20000), 'Tab right behind keys of the text puts nothing there twice', c:line())
 c:edit(vim.list_extend(vim.deepcopy(code), { open }))
 g = c:wait_ghost()
