@@ -1,0 +1,26 @@
+#!/bin/sh
+# The plug-in in real Neovim with the real daemon: each test_*.lua, or those that are named.
+#   FIMD=build/cpu/fimd tests/editors/neovim/run.sh [NAME...]
+# FIMD_NVIM is the editor (default: nvim-0.12, else nvim). 77: no Neovim 0.12, or no daemon.
+here=$(cd "$(dirname "$0")" && pwd)
+unset VIM VIMRUNTIME NVIM NVIM_APPNAME XDG_CONFIG_HOME
+nvim=${FIMD_NVIM:-$(command -v nvim-0.12 || command -v nvim)}
+if [ -z "$nvim" ] ||
+  ! "$nvim" --clean --headless +'exe has("nvim-0.12") ? "qa!" : "cq!"' 2>/dev/null
+then
+  echo "skipped: no Neovim 0.12"
+  exit 77
+fi
+home=$(mktemp -d) || exit 1
+trap 'rm -rf "$home"' EXIT INT TERM
+[ $# -gt 0 ] || set -- ghost typing daemon servers commands popup
+worst=0
+for name; do
+  echo "== $name"
+  HOME=$home XDG_STATE_HOME=$home XDG_DATA_HOME=$home XDG_CACHE_HOME=$home TMPDIR=$home \
+    LUA_PATH="$here/?.lua;;" NVIM_LOG_FILE=$home/log "$nvim" --clean -l "$here/test_$name.lua"
+  code=$?
+  [ $code -eq 77 ] && exit 77
+  [ $code -ne 0 ] && worst=1
+done
+exit $worst
