@@ -16,7 +16,8 @@ const SHAPES = [
 ];
 
 function inside([x, y, w, h, r], px, py) {
-  const dx = Math.max(x + r - px, px - (x + w - r), 0), dy = Math.max(y + r - py, py - (y + h - r), 0);
+  const dx = Math.max(x + r - px, px - (x + w - r), 0);
+  const dy = Math.max(y + r - py, py - (y + h - r), 0);
   return px >= x && px <= x + w && py >= y && py <= y + h && dx * dx + dy * dy <= r * r;
 }
 

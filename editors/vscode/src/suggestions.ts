@@ -60,6 +60,7 @@ export class Suggestions implements vscode.Disposable {
 
   listen(client: LanguageClient): void {
     this.drop();
+    this.lastMs = this.reason = undefined;
     client.onNotification('fimd/inlineCompletion/didUpdate', (u: Update) => {
       if (this.updates.update(u.id, u.items, u.final, cursor()))
         void vscode.commands.executeCommand('editor.action.inlineSuggest.trigger');

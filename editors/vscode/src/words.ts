@@ -94,7 +94,8 @@ export function statistics(status: Status, editor: Percentiles): string {
     ['no suggestion', counts(s.quiet)],
     ['suggestions', `${a.suggestions} shown, ${a.accepted} accepted at least in part ` +
       `(${Math.round(a.ratio * 100)} %)`],
-    ['accepted', `${a.whole} whole, ${a.lines} lines, ${a.words} words; ${a.characters} characters`],
+    ['accepted', `${a.whole} whole, ${a.lines} lines, ${a.words} words; ` +
+      `${a.characters} characters`],
     ['typed through', `${a.typedThrough} characters`],
     ['answers', percentiles(s.answerMs)],
     ['as seen here', percentiles(editor)],

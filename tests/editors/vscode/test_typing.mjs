@@ -20,6 +20,7 @@ def most_common(counts, n):
 await run(async (keep) => {
   const wb = keep(await open({ files: { 'a.py': '', 'b.py': '' } }));
   await wb.file('a.py');
+  await wb.ready();
   await wb.type('def first(items):\n    return');
   await wb.ghostShown();
   check(true, 'the daemon answers');

@@ -8,9 +8,13 @@ export function check(ok, what, detail = '') {
   return ok;
 }
 
+/** Long texts are told from where they part. */
 export function equal(got, want, what) {
   const a = JSON.stringify(got), b = JSON.stringify(want);
-  return check(a === b, what, `got ${a}, want ${b}`);
+  let same = 0;
+  while (same < a.length && a[same] === b[same]) same++;
+  const from = Math.max(same - 30, 0), part = (s) => s.slice(from, from + 300);
+  return check(a === b, what, `got ${part(a)}, want ${part(b)}`);
 }
 
 export function skip(why) {

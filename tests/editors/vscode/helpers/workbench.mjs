@@ -15,6 +15,7 @@ import { skip } from './check.mjs';
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../../..');
 const LONG = 120_000;
+const ITEM = '[id="fimd.fimd.fimd.status"]';
 const vscode = process.env.FIMD_VSCODE ?? path.join(root, 'build/vscode/package/lib/vscode');
 const vsix = process.env.FIMD_VSIX ?? path.join(root, 'build/fimd.vsix');
 const daemon = path.resolve(process.env.FIMD ?? path.join(root, 'build/fimd'));
@@ -96,11 +97,12 @@ function put(folder, files) {
   }
 }
 
-function extensions(home, env) {
-  const run = spawnSync(process.execPath, [server, '--install-extension', vsix, '--force',
-    '--server-data-dir', `${home}/data`, '--extensions-dir', `${home}/extensions`,
-    '--accept-server-license-terms'], { encoding: 'utf8', env });
-  if (run.status !== 0) throw new Error(`the package was not installed: ${run.stdout}${run.stderr}`);
+function installPackage(home, env) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [server, '--install-extension',
+    vsix, '--force', '--server-data-dir', `${home}/data`,
+    '--extensions-dir', `${home}/extensions`, '--accept-server-license-terms'],
+  { encoding: 'utf8', env });
+  if (status !== 0) throw new Error(`the package was not installed: ${stdout}${stderr}`);
 }
 
 /** files: of the folder that is opened, by name; settings, machine: further settings of the user
@@ -118,7 +120,7 @@ export async function open({ files, settings = {}, machine = {}, folders, fimd =
     'Machine/settings.json': JSON.stringify({ 'fimd.path': program, ...machine }),
   });
   if (folders) put(home, { 'project.code-workspace': JSON.stringify({ folders }) });
-  extensions(home, env);
+  installPackage(home, env);
   const port = await freePort(), log = fs.openSync(`${home}/server.log`, 'w');
   const process_ = spawn(process.execPath, [server, '--host', '127.0.0.1', '--port', String(port),
     '--without-connection-token', '--accept-server-license-terms', '--telemetry-level', 'off',
@@ -152,6 +154,11 @@ class Workbench {
     await this.page.locator('.editor-instance .view-lines').first().waitFor();
     await this.focus();
     this.name = name;
+  }
+
+  /** The daemon has its model. */
+  async ready() {
+    await this.page.locator(`${ITEM} .codicon-sparkle`).waitFor();
   }
 
   async focus() {
@@ -198,12 +205,24 @@ class Workbench {
     })).replace(/^\n$/, '');
   }
 
-  ghostShown(what = 'ghost text') {
-    return until(what, () => this.ghost());
+  /** Once it stands still: its first line and the others are drawn in different frames. */
+  async ghostShown() {
+    let last = '', same = 0;
+    return until('ghost text', async () => {
+      const now = await this.ghost();
+      same = now !== '' && now === last ? same + 1 : 0;
+      last = now;
+      return same >= 5 && now;
+    });
   }
 
   async ghostGone() {
     await until('the ghost text goes', async () => (await this.ghost()) === '');
+  }
+
+  /** Ghost text that comes in this time though none should; else ''. */
+  async comes(ms = 2000) {
+    return until('ghost text', () => this.ghost(), ms).catch(() => '');
   }
 
   /** The file after it was saved: the screen's text has the ghost in it, the disk has not. */
@@ -220,8 +239,7 @@ class Workbench {
   }
 
   status() {
-    return this.page.locator('[id="fimd.fimd.fimd.status"], [id$="fimd.status"]').first()
-      .innerText().catch(() => '');
+    return this.page.locator(ITEM).innerText().catch(() => '');
   }
 
   /** The daemons that were started, the newest last. */
