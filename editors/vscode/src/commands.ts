@@ -68,7 +68,8 @@ async function showWhy({ daemon, pages }: Parts): Promise<void> {
   const client = daemon.running;
   if (client === undefined) return notRunning(daemon);
   const document = vscode.window.activeTextEditor?.document;
-  const uri = document && client.code2ProtocolConverter.asUri(document.uri);
+  const ours = document !== undefined && ['file', 'untitled'].includes(document.uri.scheme);
+  const uri = ours ? client.code2ProtocolConverter.asUri(document.uri) : undefined;
   const about = await client.sendRequest<Why | null>('fimd/why', uri === undefined ? {} : { uri });
   const details = about === null ? [] : ['Details'];
   const choice = await vscode.window.showInformationMessage(whyLine(about), ...details);

@@ -24,9 +24,12 @@ await run(async (keep) => {
   };
   const page = async (word) => {
     const lines = wb.page.locator('.editor-instance .view-lines').last();
-    await until(`the page with ${word}`, async () => (await lines.innerText()).includes(word));
-    const text = (await lines.innerText()).replace(/\u00a0/g, ' ');
-    await wb.press('Control+F4');
+    const read = async () => (await lines.innerText()).replace(/\u00a0/g, ' ');
+    const text = await until(`the page with ${word}`, async () => {
+      const now = await read();
+      return now.includes(word) && now;
+    });
+    await wb.press('Control+Alt+w');
     return text;
   };
 
@@ -35,7 +38,7 @@ await run(async (keep) => {
   await until('an answer', async () => {
     await end();
     await wb.press('Alt+Backslash');
-    return wb.comes();
+    return wb.comes(10_000);
   });
   check(true, 'ghost text in a workspace of two folders');
   await until('the time', async () => / ms/.test(await wb.status()));
@@ -101,7 +104,7 @@ await run(async (keep) => {
   await wb.type('\ndef last(items):\n    for item in items:');
   await until('one line', async () => {
     await wb.press('Escape', 'Alt+Backslash');
-    const ghost = await wb.comes();
+    const ghost = await wb.comes(10_000);
     return ghost.replace(/^\n/, '') !== '' && !ghost.trim().includes('\n');
   });
   equal(wb.pids().length, 1, 'a setting is heard by the running daemon');
@@ -113,7 +116,7 @@ await run(async (keep) => {
   await end();
   await until('an answer', async () => {
     await wb.press('Escape', 'Alt+Backslash');
-    return wb.comes();
+    return wb.comes(10_000);
   });
   check(true, 'and it answers');
   equal(wb.complaints(), [], 'no error is in the logs');

@@ -25,6 +25,8 @@ export function skip(why) {
 /** Runs the test, closes what it opened, and ends the process. */
 export async function run(test) {
   const open = [];
+  for (const signal of ['SIGINT', 'SIGTERM'])
+    process.once(signal, () => Promise.all(open.map((t) => t.close())).then(() => process.exit(1)));
   try {
     await test((thing) => (open.push(thing), thing));
   } catch (e) {

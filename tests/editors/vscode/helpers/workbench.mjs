@@ -18,7 +18,7 @@ const LONG = 120_000;
 const ITEM = '[id="fimd.fimd.fimd.status"]';
 const vscode = process.env.FIMD_VSCODE ?? path.join(root, 'build/vscode/package/lib/vscode');
 const vsix = process.env.FIMD_VSIX ?? path.join(root, 'build/fimd.vsix');
-const daemon = path.resolve(process.env.FIMD ?? path.join(root, 'build/fimd'));
+export const daemon = path.resolve(process.env.FIMD ?? path.join(root, 'build/fimd'));
 const server = path.join(vscode, 'out/server-main.js');
 
 function findChromium() {
@@ -52,15 +52,19 @@ const SETTINGS = {
   'editor.suggestOnTriggerCharacters': false,
   'editor.autoClosingBrackets': 'never',
   'editor.autoClosingQuotes': 'never',
+  'editor.autoClosingComments': 'never',
   'editor.autoIndent': 'none',
   'editor.acceptSuggestionOnEnter': 'off',
   'editor.parameterHints.enabled': false,
   'editor.minimap.enabled': false,
   'window.confirmBeforeClose': 'never',
 };
-// VS Code has no key of its own for this one.
-const KEYS = [{ key: 'ctrl+alt+l', command: 'editor.action.inlineSuggest.acceptNextLine',
-  when: 'inlineSuggestionVisible' }];
+// VS Code has no key of its own for the first, and a browser takes the second's.
+const KEYS = [
+  { key: 'ctrl+alt+l', command: 'editor.action.inlineSuggest.acceptNextLine',
+    when: 'inlineSuggestionVisible' },
+  { key: 'ctrl+alt+w', command: 'workbench.action.closeActiveEditor' },
+];
 
 export const until = async (what, test, ms = LONG) => {
   const end = Date.now() + ms;
@@ -158,7 +162,7 @@ class Workbench {
 
   /** The daemon has its model. */
   async ready() {
-    await this.page.locator(`${ITEM} .codicon-sparkle`).waitFor();
+    await this.page.locator(`${ITEM} :is(.codicon-sparkle, .codicon-dash)`).waitFor();
   }
 
   async focus() {
@@ -270,6 +274,8 @@ class Workbench {
   }
 
   async close() {
+    if (this.closed) return;
+    this.closed = true;
     await this.browser.close();
     const ended = new Promise((r) => this.server.once('exit', r));
     this.server.kill('SIGTERM');
