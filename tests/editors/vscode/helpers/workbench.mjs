@@ -129,7 +129,8 @@ export async function open({ files, settings = {}, machine = {}, folders, fimd =
   const process_ = spawn(process.execPath, [server, '--host', '127.0.0.1', '--port', String(port),
     '--without-connection-token', '--accept-server-license-terms', '--telemetry-level', 'off',
     '--disable-workspace-trust', '--server-data-dir', `${home}/data`,
-    '--extensions-dir', `${home}/extensions`], { env, stdio: ['ignore', log, log] });
+    '--extensions-dir', `${home}/extensions`], { env, stdio: ['ignore', log, log],
+    detached: true });
   const base = `http://127.0.0.1:${port}`;
   await until('the server', () => fetch(base).then((r) => r.ok, () => false));
   const browser = await chromium.launch({ executablePath: findChromium(), env,
@@ -278,9 +279,16 @@ class Workbench {
     this.closed = true;
     await this.browser.close();
     const ended = new Promise((r) => this.server.once('exit', r));
-    this.server.kill('SIGTERM');
+    const kill = (signal) => { // with the extension host and what that has started
+      try {
+        process.kill(-this.server.pid, signal);
+      } catch {
+        // all have gone
+      }
+    };
+    kill('SIGTERM');
     await Promise.race([ended, new Promise((r) => setTimeout(r, 10_000))]);
-    this.server.kill('SIGKILL');
+    kill('SIGKILL');
     fs.rmSync(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }
