@@ -1,5 +1,5 @@
-// What the user can turn: on and off, by language, snooze, settings that the daemon hears of and
-// such that restart it, statistics, why there is no suggestion; and a workspace of two folders.
+// What the user can turn: on and off, by language, snooze, another model; statistics, why there is
+// no suggestion; and a workspace of two folders.
 import fs from 'node:fs';
 import { check, equal, run } from './helpers/check.mjs';
 import { open, until } from './helpers/workbench.mjs';
@@ -97,27 +97,24 @@ await run(async (keep) => {
   check(true, 'and it wakes up');
 
   equal(wb.pids().length, 1, 'all this by one daemon');
-  const changed = { ...settings(), 'fimd.maxLines': 1, 'fimd.debounce': 0 };
-  fs.writeFileSync(`${wb.home}/data/data/User/settings.json`, JSON.stringify(changed));
-  await end();
-  await wb.press('Enter');
-  await wb.type('\ndef last(items):\n    for item in items:');
-  await until('one line', async () => {
-    await wb.press('Escape', 'Alt+Backslash');
-    const ghost = await wb.comes(10_000);
-    return ghost.replace(/^\n/, '') !== '' && !ghost.trim().includes('\n');
-  });
-  equal(wb.pids().length, 1, 'a setting is heard by the running daemon');
-  const machine = `${wb.home}/data/data/Machine/settings.json`;
-  fs.writeFileSync(machine, JSON.stringify({ ...JSON.parse(fs.readFileSync(machine, 'utf8')),
-    'fimd.threads': 1 }));
+  const pick = async (label) => {
+    await wb.command('fimd: Pick a Model...');
+    await wb.page.locator('.quick-input-list .monaco-list-row', { hasText: label }).click();
+  };
+  await pick('Qwen2.5-Coder 0.5B');
   await until('the restart', () => wb.pids().length === 2);
-  check(true, 'one of the command line restarts it');
+  await wb.page.locator(`${item} .codicon-warning`).waitFor();
+  check((await wb.messages()).some((m) => m.startsWith('fimd has no model')),
+    'a model that is not there: the daemon is restarted and says so');
+  await pick('Embedded');
+  await until('the restart', () => wb.pids().length === 3);
+  await wb.ready();
   await end();
   await until('an answer', async () => {
     await wb.press('Escape', 'Alt+Backslash');
     return wb.comes(10_000);
   });
-  check(true, 'and it answers');
-  equal(wb.complaints(), [], 'no error is in the logs');
+  check(true, 'and the embedded one answers again');
+  const others = wb.complaints().filter((line) => !/no completions|has no model/.test(line));
+  equal(others, [], 'no error is in the logs but that one');
 });
