@@ -70,6 +70,7 @@ await run(async (keep) => {
   fs.writeFileSync(`${gone.home}/fimd`, `#!/bin/sh\nexec "${daemon}" "$@"\n`,
     { mode: 0o755 });
   await gone.command('fimd: Restart');
+  await gone.ready(); // VS Code keeps an empty answer until the next key
   await gone.focus();
   await gone.press('Control+End');
   await until('ghost text', async () => {
