@@ -1,0 +1,37 @@
+// The settings as VS Code has them.
+import * as vscode from 'vscode';
+import { expandHome } from './binary';
+import { daemonSettings, startArguments, type Reader } from './settings';
+
+function reader(): Reader {
+  const config = vscode.workspace.getConfiguration('fimd');
+  return {
+    get: (key) => config.get(key),
+    isSet: (key) => {
+      const seen = config.inspect(key);
+      return [seen?.globalValue, seen?.workspaceValue, seen?.workspaceFolderValue].some(
+        (value) => value !== undefined,
+      );
+    },
+  };
+}
+
+export function read<T>(key: string, otherwise: T): T {
+  return vscode.workspace.getConfiguration('fimd').get<T>(key) ?? otherwise;
+}
+
+export function forDaemon(): Record<string, unknown> {
+  return daemonSettings(reader());
+}
+
+export function forStart(): string[] {
+  return startArguments(reader(), expandHome);
+}
+
+/** Where it was set before, so that the change is not hidden by another place; else the user's. */
+export async function write(key: string, value: unknown): Promise<void> {
+  const config = vscode.workspace.getConfiguration('fimd');
+  const inWorkspace = config.inspect(key)?.workspaceValue !== undefined;
+  await config.update(key, value, inWorkspace ? vscode.ConfigurationTarget.Workspace
+    : vscode.ConfigurationTarget.Global);
+}
