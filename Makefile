@@ -78,7 +78,7 @@ TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
 TEST_TOOLS := $(patsubst %.c,$(BUILD)/%,$(TEST_TOOL_SRC))
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps deps-test demo test check bench install clean
+.PHONY: all help deps deps-test demo test check bench vsix install clean
 .SECONDARY:
 
 all: deps ## build build/fimd (installs what is missing, as root)
@@ -128,6 +128,21 @@ $(CUDA_BUILD)/%.o: kernels/cuda/%.cu
 	@mkdir -p $(@D); echo '  nvcc $<'
 	$(Q)$(CUDA_CC) $(NVCCFLAGS) -MD -MP -MF $(@:.o=.d) -c $< -o $@
 
+# The editors' files travel in the binary, as a table that lsp/editor_files.h tells of.
+EDITOR_FILES := $(sort $(wildcard editors/neovim/lua/fimd/*.lua editors/neovim/doc/*.txt editors/emacs/*.el))
+$(BUILD)/lsp/editor_files.S: $(EDITOR_FILES) Makefile
+	@mkdir -p $(@D); { \
+	  echo '.section .data.rel.ro, "aw"'; echo '.balign 8'; echo '.global lsp__editor_files'; \
+	  echo 'lsp__editor_files:'; i=0; \
+	  for f in $(EDITOR_FILES); do echo ".quad p$$i, t$$i, e$$i - t$$i"; i=$$((i + 1)); done; \
+	  echo '.quad 0, 0, 0'; echo '.section .rodata'; i=0; \
+	  for f in $(EDITOR_FILES); do \
+	    echo "p$$i: .asciz \"$${f#editors/}\""; echo "t$$i: .incbin \"$$f\""; echo "e$$i: .byte 0"; i=$$((i + 1)); done; \
+	  echo '.section .note.GNU-stack, "", @progbits'; } >$@
+$(BUILD)/lsp/editor_files.o: $(BUILD)/lsp/editor_files.S
+	@echo '  as $<'
+	$(Q)$(CC) -I. -c $< -o $@
+
 # Files that travel in the binary (.incbin).
 $(BUILD)/%.o: %.S | deps
 	@mkdir -p $(@D); echo '  as $<'
@@ -142,7 +157,7 @@ $(BUILD)/%.o: %.c | deps grammars-headers
 $(BUILD)/libkernels.a: $(call obj,$(KERNELS_SRC)) $(patsubst kernels/cuda/%.cu,$(CUDA_BUILD)/%.o,$(CUDA_SRC))
 $(BUILD)/libengine.a: $(call obj,$(ENGINE_SRC)) $(BUILD)/engine/models/embedded.o
 $(BUILD)/libcompletion.a: $(call obj,$(COMPLETION_SRC))
-$(BUILD)/liblsp.a: $(call obj,$(LSP_SRC)) $(BUILD)/lsp/demo/samples.o
+$(BUILD)/liblsp.a: $(call obj,$(LSP_SRC)) $(BUILD)/lsp/demo/samples.o $(BUILD)/lsp/editor_files.o
 $(BUILD)/lib%.a:
 	@rm -f $@
 	@ar rcs $@ $^
@@ -172,6 +187,11 @@ demo: all ## build and show ghost text in five languages
 
 bench: all ## time prefill, decode and the tokenizer on this machine
 	@$(BUILD)/fimd bench
+
+# The extension for VS Code; of no use to the others.
+vsix: deps ## build build/fimd.vsix, the extension for VS Code (node 20 or later)
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "the package needs node 20 or later; this is $$(node --version)"; exit 1; }
+	@mkdir -p build; cd editors/vscode && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && npm run --silent package
 
 install: all ## install under PREFIX
 	install -Dm755 $(BUILD)/fimd $(DESTDIR)$(PREFIX)/bin/fimd

@@ -22,6 +22,7 @@ typedef struct cli_options {
   const char *draft; /* as --draft has it, or NULL */
   int candidates; /* of complete; 0: one */
   bool why;
+  bool write; /* setup */
   int most;  /* guesses of every step, whatever it costs; 0: by cost */
   int n;
   const char **with; /* [n_with] borrowed from argv; owned array */
@@ -39,6 +40,7 @@ int cli_bench_engine(const cli_options *o); /* args[0] is "engine" */
 int cli_bench_lookahead(const cli_options *o); /* args[0] is "lookahead" */
 int cli_bench_keys(const cli_options *o);      /* args[0] is "keys" */
 int cli_doctor(const cli_options *o);
+int cli_setup(const cli_options *o);
 int cli_demo(const cli_options *o);
 int cli_replay(const cli_options *o);
 int cli_trace(const cli_options *o);

@@ -22,6 +22,10 @@ static const char help_text[] =
     "    --port N                    TCP on 127.0.0.1 instead (0: any free port, printed)\n"
     "    --trace-file FILE           record all messages in a new file, texts included\n"
     "\n"
+    "Set up an editor\n"
+    "  fimd setup neovim|emacs       what it needs to show ghost text, and where it goes\n"
+    "    --write                     put it there\n"
+    "\n"
     "Complete from the shell\n"
     "  fimd complete FILE LINE:COL   print the completion at a place (both counted from 1)\n"
     "    --with FILE                 a further open file to take context from (repeatable)\n"
@@ -126,6 +130,7 @@ enum {
   OPT_NO_CONTEXT,
   OPT_CANDIDATES,
   OPT_WHY,
+  OPT_WRITE,
   OPT_MEASURED,
   OPT_COMPARE,
   OPT_NO_GATE,
@@ -178,6 +183,7 @@ static const struct option long_options[] = {
     {"no-context", no_argument, NULL, OPT_NO_CONTEXT},
     {"candidates", required_argument, NULL, OPT_CANDIDATES},
     {"why", no_argument, NULL, OPT_WHY},
+    {"write", no_argument, NULL, OPT_WRITE},
     {"compare", no_argument, NULL, OPT_COMPARE},
     {"measured", no_argument, NULL, OPT_MEASURED}, /* of the daemons that bench keys and replay start */
     {"no-gate", no_argument, NULL, OPT_NO_GATE},
@@ -202,7 +208,7 @@ static const struct command {
 } commands[] = {
     {"complete", cli_complete}, {"tokenize", cli_tokenize}, {"generate", cli_generate},
     {"bench", cli_bench},       {"doctor", cli_doctor},     {"demo", cli_demo},
-    {"replay", cli_replay},     {"trace", cli_trace},
+    {"replay", cli_replay},     {"trace", cli_trace},       {"setup", cli_setup},
 };
 
 /* ---- values ---------------------------------------------------------------------------- */
@@ -322,6 +328,7 @@ static bool set_option(cli_options *o, int option, const char *value) {
   case OPT_CANDIDATES:
     return parse_int("--candidates", value, 1, COMPLETION_CANDIDATES_MAX, &o->candidates);
   case OPT_WHY: o->why = true; return true;
+  case OPT_WRITE: o->write = true; return true;
   case OPT_COMPARE: o->compare = true; return true;
   case OPT_MEASURED: o->lsp.measured = true; return true;
   case OPT_NO_GATE: c->no_gate = true; return true;

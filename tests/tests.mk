@@ -11,6 +11,10 @@ test: deps-test ## run all that needs no GPU, then all of it under ASan and UBSa
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory test-sanitized
 
+.PHONY: test-editors
+test-editors: $(BUILD)/fimd ## ghost text in the real editors that are there
+	@FIMD=$(abspath $(BUILD)/fimd) tests/editors/run.sh
+
 test-sanitized:
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined check
 
