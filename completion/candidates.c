@@ -101,8 +101,6 @@ static void try_branch(completion__run *r, const branch *b, completion__slice ma
   if (!status && w.verdict.stop == COMPLETION_STOP_NONE) status = completion__write(&w);
   if (!status) status = completion__decide_shown(&w);
   if (!status && w.keep) add(r, &w, main, absorb);
-  r->stats.steps += w.stats.steps;
-  r->stats.drafted += w.stats.drafted;
   r->stats.prefilled_tokens += w.stats.prefilled_tokens;
   r->stats.decode_ms += w.stats.decode_ms;
   r->stats.gate_ms += w.stats.gate_ms;

@@ -215,14 +215,18 @@ void completion_delete(completion *c) {
   free(c);
 }
 
+void completion_fill_options(completion_options *o) {
+  if (!o->prompt_tokens) o->prompt_tokens = COMPLETION__PROMPT_TOKENS;
+  if (!o->max_tokens) o->max_tokens = COMPLETION__MAX_TOKENS;
+  if (!o->max_lines) o->max_lines = COMPLETION__MAX_LINES;
+}
+
 int completion_set_options(completion *c, const completion_options *options) {
   completion_options o = options ? *options : (completion_options){0};
   if (o.prompt_tokens < 0 || o.max_tokens < 0 || o.max_lines < 0 || !(o.temperature >= 0) ||
       !(o.top_p >= 0 && o.top_p <= 1))
     return COMPLETION_EINVAL;
-  if (!o.prompt_tokens) o.prompt_tokens = COMPLETION__PROMPT_TOKENS;
-  if (!o.max_tokens) o.max_tokens = COMPLETION__MAX_TOKENS;
-  if (!o.max_lines) o.max_lines = COMPLETION__MAX_LINES;
+  completion_fill_options(&o);
   if (!o.draft.sources && engine_draft_parse("all", &o.draft)) return COMPLETION_EINVAL;
   if (o.no_draft) o.draft = (engine_draft){0};
   c->options = o;

@@ -58,6 +58,8 @@ typedef struct completion_options {
 int completion_new(completion **out, engine *e, const completion_options *options);
 /* Cancels what runs, waits for it (its on_done is called), frees all. NULL is a no-op. */
 void completion_delete(completion *c);
+/* Puts the defaults where prompt_tokens, max_tokens and max_lines are 0. */
+void completion_fill_options(completion_options *options);
 /* New options for the requests that start from now on. */
 int completion_set_options(completion *c, const completion_options *options);
 
@@ -196,7 +198,7 @@ typedef struct completion_why {
 typedef struct completion_stats {
   int prompt_tokens;
   int prefilled_tokens; /* of them, computed for this request (the rest was in the KV cache) */
-  int tokens, steps;
+  int tokens, steps;    /* of the answer itself, without further candidates */
   int late_steps;       /* of them, begun or under way when the request was cancelled */
   int drafted, accepted; /* guesses that the steps verified, and those of them in the answer */
   int context_pieces;   /* signatures and snippets that tree-sitter contributed */

@@ -137,7 +137,7 @@ static int find_prompt(completion__run *r) {
   return status;
 }
 
-/* ---- other documents -------------------------------------------------------------------------- */
+/* ---- other documents --------------------------------------------------------------------- */
 
 int completion__share(completion *c, completion__view *views, int n, uint64_t rules) {
   bool changed = false;

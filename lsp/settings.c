@@ -197,10 +197,12 @@ static void write_draft(const completion_options *o, lsp__buffer *b) {
 }
 
 void lsp__settings_write(const lsp__settings *s, lsp__buffer *b) {
+  lsp__settings filled = *s; /* borrows */
+  completion_fill_options(&filled.completion);
   lsp__json_begin(b, '{');
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     const struct key *k = &keys[i];
-    const void *field = (const char *)s + k->offset;
+    const void *field = (const char *)&filled + k->offset;
     if (k->kind == COMMAND_LINE) continue;
     lsp__json_key(b, k->name);
     if (k->kind == BOOL) lsp__json_bool(b, *(const bool *)field);

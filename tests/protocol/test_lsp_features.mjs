@@ -84,7 +84,7 @@ const logs = (d) => d.wire.messages.filter((m) => m.method === 'window/logMessag
   d.notify('workspace/didChangeConfiguration', { settings: { fimd: { maxTokens: 7, languages: { '*': false, python: true } } } });
   check((await ask(5)).length === 1, 'a setting that is gone is as at the start');
   const s = (await status(6)).settings;
-  equal([s.enable, s.maxLines, s.maxTokens], [true, 0, 7], 'settings are replaced, not added to');
+  equal([s.enable, s.maxLines, s.maxTokens], [true, 8, 7], 'settings are replaced, not added to');
   equal(await ask(7, 'file:///w/a.md'), [], 'all languages but one are off');
   for (const odd of [{ settings: { other: {} } }, { settings: { fimd: 5 } }, { settings: [] }, {}, { settings: { fimd: { languages: [1], enable: 'yes', seed: -1, maxTokens: 1.5, topP: null } } }])
     d.notify('workspace/didChangeConfiguration', odd);
