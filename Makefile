@@ -195,6 +195,7 @@ vsix: deps ## build build/fimd.vsix, the extension for VS Code (node 20 or later
 
 install: all ## install under PREFIX
 	install -Dm755 $(BUILD)/fimd $(DESTDIR)$(PREFIX)/bin/fimd
+	@if [ -f build/fimd.vsix ]; then install -Dm644 build/fimd.vsix $(DESTDIR)$(PREFIX)/share/fimd/fimd.vsix; fi
 
 clean: ## remove build/
 	rm -rf build

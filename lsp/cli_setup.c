@@ -5,10 +5,12 @@
  * again. A file is written beside its place and put there whole. */
 #include <errno.h>
 #include <limits.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lsp/buffer.h"
@@ -226,13 +228,52 @@ static void set_up_emacs(setup *s) {
        "  M-x customize-group RET fimd has the options.");
 }
 
+/* ---- VS Code --------------------------------------------------------------------------- */
+
+/* The package that `make vsix` has built, beside this program or where `make install` puts it. */
+static bool find_vsix(const setup *s, char out[PATH_MAX]) {
+  static const char *const places[] = {"fimd.vsix", "../fimd.vsix", "../share/fimd/fimd.vsix"};
+  const char *slash = strrchr(s->program, '/');
+  int folder = slash != NULL ? (int)(slash - s->program) : 0;
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof path, "%.*s/%s", folder, s->program, places[i]);
+    if (realpath(path, out) != NULL) return true;
+  }
+  return false;
+}
+
+/* VS Code installs a package itself; what it has to say goes through. */
+static void set_up_vscode(setup *s) {
+  char vsix[PATH_MAX];
+  if (!find_vsix(s, vsix)) {
+    fail(s, "fimd.vsix", "not found; in a checkout of fimd, make vsix builds it (node 20 or later)");
+    return;
+  }
+  printf("VS Code's extension %s\n", vsix);
+  s->changed++;
+  if (!s->write) {
+    printf("  to be run    code --install-extension %s\n", vsix);
+  } else {
+    char *const command[] = {"code", "--install-extension", vsix, "--force", NULL};
+    pid_t child;
+    int status = 0, rc = posix_spawnp(&child, "code", NULL, NULL, command, environ);
+    if (rc != 0)
+      fail(s, "code", rc == ENOENT ? "not found: in VS Code, \"Shell Command: Install 'code' command\""
+                                     " or \"Install from VSIX...\"" : strerror(rc));
+    else if (waitpid(child, &status, 0) != child || status != 0)
+      fail(s, "code", "did not install the extension");
+  }
+  printf("Where fimd is not on the PATH, set fimd.path to %s.\n", s->program);
+}
+
 /* ---- the command ----------------------------------------------------------------------- */
 
 int cli_setup(const cli_options *o) {
   static const struct {
     const char *name;
     void (*run)(setup *s);
-  } editors[] = {{"neovim", set_up_neovim}, {"emacs", set_up_emacs}};
+  } editors[] = {{"neovim", set_up_neovim}, {"emacs", set_up_emacs}, {"vscode", set_up_vscode}};
   setup s = {.write = o->write};
   ssize_t n = readlink("/proc/self/exe", s.program, sizeof s.program - 1);
   if (n <= 0) strcpy(s.program, "fimd");
@@ -243,6 +284,6 @@ int cli_setup(const cli_options *o) {
       printf("Nothing was written: fimd setup %s --write does it.\n", editors[i].name);
     return s.failed > 0;
   }
-  fprintf(stderr, "fimd: usage: fimd setup neovim|emacs [--write]\n");
+  fprintf(stderr, "fimd: usage: fimd setup neovim|emacs|vscode [--write]\n");
   return 2;
 }

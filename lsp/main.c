@@ -23,7 +23,7 @@ static const char help_text[] =
     "    --trace-file FILE           record all messages in a new file, texts included\n"
     "\n"
     "Set up an editor\n"
-    "  fimd setup neovim|emacs       what it needs to show ghost text, and where it goes\n"
+    "  fimd setup neovim|emacs|vscode   what it needs to show ghost text, and where it goes\n"
     "    --write                     put it there\n"
     "\n"
     "Complete from the shell\n"

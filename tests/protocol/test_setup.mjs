@@ -110,5 +110,28 @@ check(/HOME: is not set/.test(homeless.err), 'no home folder: said', homeless.er
   check(read(at('.emacs')).startsWith('; mine\n\n;; fimd: '), 'emacs: .emacs');
 }
 
+// ---- VS Code: a stand-in for `code` writes down what it was asked to do
+
+{
+  clean();
+  const program = at('bin/fimd'), vsix = at('share/fimd/fimd.vsix'), told = at('told');
+  fs.mkdirSync(at('bin')); fs.mkdirSync(at('share/fimd'), { recursive: true });
+  fs.copyFileSync(fimd, program);
+  const run = (args, PATH) => spawnSync(program, ['setup', 'vscode', ...args], { env: { ...env, PATH }, encoding: 'utf8' });
+  const without = run(['--write'], at('bin'));
+  check(without.status === 1 && /make vsix/.test(without.stderr), 'vscode: there is no package', without.stderr);
+  fs.writeFileSync(vsix, 'a package');
+  const dry = run([], at('bin'));
+  check(dry.status === 0 && dry.stdout.includes(`--install-extension ${fs.realpathSync(vsix)}`), 'vscode: says what it would run', dry.stdout);
+  const missing = run(['--write'], at('bin'));
+  check(missing.status === 1 && /code: not found/.test(missing.stderr), 'vscode: there is no VS Code', missing.stderr);
+  fs.writeFileSync(at('bin/code'), `#!/bin/sh\nprintf '%s\\n' "$@" >${told}\n`, { mode: 0o755 });
+  equal(run(['--write'], `${at('bin')}:${env.PATH}`).status, 0, 'vscode: --write');
+  equal(read(told), `--install-extension\n${fs.realpathSync(vsix)}\n--force\n`, 'vscode: the package is installed');
+  fs.writeFileSync(at('bin/code'), '#!/bin/sh\nexit 3\n');
+  const failed = run(['--write'], `${at('bin')}:${env.PATH}`);
+  check(failed.status === 1 && /did not install/.test(failed.stderr), 'vscode: a failure is one', failed.stderr);
+}
+
 fs.rmSync(home, { recursive: true });
 done();
