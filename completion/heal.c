@@ -20,6 +20,16 @@ static int first_token(const engine *e, completion__slice t, int32_t *id) {
   return rc;
 }
 
+/* Is the line indented already, further than the one above it? Then what follows is not indented
+ * further still: whoever indented it, the editor or the user, has said how far. */
+static bool is_indented(const completion__run *r) {
+  size_t start = completion__line_start(r->before, r->before.len);
+  completion__slice line = completion__slice_cut(r->before, start, r->before.len);
+  completion__slice above = completion__line_last_full(completion__slice_cut(r->before, 0, start));
+  return line.len && above.len && completion__slice_is_blank(line) &&
+         completion__indent_columns(line) > completion__indent_columns(above);
+}
+
 /* The likeliest token that agrees with `must`: one that begins with all of it, or the one that
  * the tokenizer would begin it with. Any other start of it is left out: "." is likely before
  * any name, but no name is ever written as "." and the rest. Of blanks the last one belongs to
@@ -34,11 +44,13 @@ static int best_agreeing(const completion__run *r, const float *logits, completi
   if (rc) return rc;
   if (fewer >= 0 && (*best < 0 || logits[fewer] > logits[*best])) *best = fewer;
   int vocab = engine_get_info(e)->vocab;
+  bool indented = is_indented(r);
   for (int32_t id = 0; id < vocab; id++) {
     if (*best >= 0 && !(logits[id] > logits[*best])) continue;
     size_t len = 0;
     const char *text = engine_token_text(e, id, &len);
     if (len < must.len || text[0] != must.s[0] || memcmp(text, must.s, must.len) != 0) continue;
+    if (indented && len > must.len && completion__is_blank(text[must.len])) continue;
     if (!engine_token_is_special(e, id)) *best = id;
   }
   return 0;

@@ -288,6 +288,27 @@ static void test_kept_quiet(void **state) {
   assert_int_equal(a.why.source, COMPLETION_FROM_RECENT);
 }
 
+/* What the editor has indented is not indented further. */
+static void test_indented_line(void **state) {
+  (void)state;
+  static const struct {
+    const char *uri, *marked;
+  } cases[] = {
+      {"file:///w/t.c", "int add(int a, int b) {\n  <|>"},
+      {"file:///w/t.c", "static int square(int x)\n{\n\t<|>"},
+      {"file:///w/t.c", "void f(int x) {\n  while (x) {\n    x--;\n  }\n}\n\nvoid g(int y) {\n  <|>"},
+      {"file:///w/t.js", "function add(a, b) {\n  <|>"},
+      {"file:///w/t.go", "func add(a, b int) int {\n\t<|>\n}\n"},
+      {"file:///w/t.py", "def add(a, b):\n  <|>"},
+  };
+  answer a;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    ask_query(&a, cases[i].marked, (completion_query){.uri = cases[i].uri});
+    if (!a.text[0] || completion__is_blank(a.text[0]))
+      fail_msg("%s: [%s]", cases[i].marked, a.text);
+  }
+}
+
 /* For measuring: a text in the place of the model's own, also inside a word. */
 static void test_replayed_text(void **state) {
   (void)state;
@@ -668,6 +689,7 @@ int main(void) {
       TEST(test_same_text_twice),
       TEST(test_guesses_change_no_text),
       TEST(test_guesses_beyond_the_end),
+      TEST(test_indented_line),
       TEST(test_replayed_text),
       TEST(test_candidates),
       TEST(test_kept_quiet),
