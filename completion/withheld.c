@@ -25,14 +25,16 @@ static bool by_rule(const completion__document *d, const completion__place *plac
   return !shares;
 }
 
-static void look(const completion__view *v, uint64_t rules) {
+/* The text of the document that is asked about changes with every key, and matters only once another
+ * one is asked about: then it is among the others. */
+static void look(const completion__view *v, bool asked_about, uint64_t rules) {
   completion__withheld *w = &v->document->withheld;
   if (w->rules != rules || w->in_root != v->place->in_root) {
     w->by_rule = by_rule(v->document, v->place);
     w->rules = rules;
     w->in_root = v->place->in_root;
   }
-  if (!v->text->serial || w->serial != v->text->serial) {
+  if (!asked_about && (!v->text->serial || w->serial != v->text->serial)) {
     w->by_text = completion__holds_secret(completion__text_slice(v->text));
     w->serial = v->text->serial;
   }
@@ -43,7 +45,7 @@ int completion__withheld_drop(completion__view *views, int n, uint64_t rules, bo
   for (int i = 0; i < n; i++) {
     completion__document *d = views[i].document;
     bool was = completion__is_withheld(d), is;
-    look(&views[i], rules);
+    look(&views[i], i == 0, rules);
     is = completion__is_withheld(d);
     if (is) {
       completion__seed_delete(d->seed);
