@@ -20,14 +20,27 @@ static int first_token(const engine *e, completion__slice t, int32_t *id) {
   return rc;
 }
 
-/* Is the line indented already, further than the one above it? Then what follows is not indented
- * further still: whoever indented it, the editor or the user, has said how far. */
+/* Is the line indented already, further than the one above it? Then whoever indented it, the editor
+ * or the user, has said how far. */
 static bool is_indented(const completion__run *r) {
   size_t start = completion__line_start(r->before, r->before.len);
   completion__slice line = completion__slice_cut(r->before, start, r->before.len);
   completion__slice above = completion__line_last_full(completion__slice_cut(r->before, 0, start));
   return line.len && above.len && completion__slice_is_blank(line) &&
          completion__indent_columns(line) > completion__indent_columns(above);
+}
+
+/* Does the token begin with all that must be written, and, where the line is indented already, not
+ * indent it further? */
+static bool agrees(completion__slice token, completion__slice must, bool indented) {
+  if (!completion__slice_starts(token, must)) return false;
+  return !indented || token.len == must.len || !completion__is_blank(token.s[must.len]);
+}
+
+static completion__slice token_text(const engine *e, int32_t id) {
+  size_t len = 0;
+  const char *text = engine_token_text(e, id, &len);
+  return completion__slice_of(text, len);
 }
 
 /* The likeliest token that agrees with `must`: one that begins with all of it, or the one that
@@ -47,11 +60,7 @@ static int best_agreeing(const completion__run *r, const float *logits, completi
   bool indented = is_indented(r);
   for (int32_t id = 0; id < vocab; id++) {
     if (*best >= 0 && !(logits[id] > logits[*best])) continue;
-    size_t len = 0;
-    const char *text = engine_token_text(e, id, &len);
-    if (len < must.len || text[0] != must.s[0] || memcmp(text, must.s, must.len) != 0) continue;
-    if (indented && len > must.len && completion__is_blank(text[must.len])) continue;
-    if (!engine_token_is_special(e, id)) *best = id;
+    if (agrees(token_text(e, id), must, indented) && !engine_token_is_special(e, id)) *best = id;
   }
   return 0;
 }
@@ -75,10 +84,9 @@ int completion__heal_feed(completion__run *r) {
  * of it. */
 bool completion__heal_allow(void *user, int32_t id) {
   const completion__run *r = user;
-  size_t len = 0;
-  const char *text = engine_token_text(r->c->engine, id, &len);
-  size_t n = len < r->must.len ? len : r->must.len;
-  return n > 0 && memcmp(text, r->must.s, n) == 0;
+  completion__slice token = token_text(r->c->engine, id);
+  if (token.len < r->must.len) return token.len && completion__slice_starts(r->must, token);
+  return r->must.len && agrees(token, r->must, is_indented(r));
 }
 
 /* The next token, while it is not free. Where no token has the bytes, they are taken as the
