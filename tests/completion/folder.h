@@ -45,13 +45,4 @@ static inline int folder_remove(const char *top) {
   return chdir("/") || system(command);
 }
 
-/* The absolute path of a file below t in the folder; of the last few calls. */
-static inline const char *folder_at(const char *top, const char *path) {
-  static char paths[4][PATH_MAX + 64];
-  static int next;
-  char *p = paths[next++ % 4];
-  snprintf(p, sizeof paths[0], "%s/t%s%s", top, *path ? "/" : "", path);
-  return p;
-}
-
 #endif

@@ -2,11 +2,10 @@
  * not be read ever does, and that neither the order of reading nor that of opening matters. */
 #include "completion/context.h"
 #include "completion/prompt.h"
-#include "folder.h"
+#include "folder_engine.h"
 
 #define CANARY "canary_3f9a" /* defined in every file that must stay out */
 
-static engine *the_engine;
 static engine_pool *pool;
 static completion__workspace *w;
 static completion__parser *parser;
@@ -14,22 +13,15 @@ static completion__documents documents;
 static completion__view views[8];
 static int n_views;
 static completion__context context;
-static char top[PATH_MAX];
 
-static int group_set_up(void **state) {
-  (void)state;
-  char err[256] = "";
-  engine_options embedded = {.backend = "cpu", .threads = 1};
-  if (engine_open(&the_engine, &embedded, err, sizeof err)) fail_msg("%s", err);
+static int parser_set_up(void **state) {
   parser = completion__parser_new(INFINITY);
-  return parser ? folder_make(top) : -1;
+  return parser ? group_set_up(state) : -1;
 }
 
-static int group_tear_down(void **state) {
-  (void)state;
+static int parser_tear_down(void **state) {
   completion__parser_delete(parser);
-  engine_close(the_engine);
-  return folder_remove(top);
+  return group_tear_down(state);
 }
 
 static int set_up(void **state) {
@@ -50,8 +42,6 @@ static int tear_down(void **state) {
   engine_pool_delete(pool);
   return 0;
 }
-
-static const char *at(const char *path) { return folder_at(top, path); }
 
 static void put(const char *path, const char *text) {
   char command[PATH_MAX + 64];
@@ -401,5 +391,5 @@ int main(void) {
       TEST(test_same_in_any_order),
       cmocka_unit_test(test_index), cmocka_unit_test(test_bounds),
   };
-  return cmocka_run_group_tests(tests, group_set_up, group_tear_down);
+  return cmocka_run_group_tests(tests, parser_set_up, parser_tear_down);
 }

@@ -2,31 +2,13 @@
  * secrets, ignored files, private keys; and that everything else does. */
 #include "completion/completion.h"
 #include "completion/walk.h"
-#include "folder.h"
+#include "folder_engine.h"
 
 #include "engine/pool.h"
 
 #define CANARY "CANARY_7f31" /* stands where what is open says so */
 
-static engine *the_engine;
 static completion *c;
-static char top[PATH_MAX]; /* where each test begins; its files are below top/t */
-
-static int group_set_up(void **state) {
-  (void)state;
-  char err[256] = "";
-  engine_options embedded = {.backend = "cpu", .threads = 1};
-  if (engine_open(&the_engine, &embedded, err, sizeof err)) fail_msg("%s", err);
-  return folder_make(top);
-}
-
-static int group_tear_down(void **state) {
-  (void)state;
-  engine_close(the_engine);
-  return folder_remove(top);
-}
-
-static const char *at(const char *path) { return folder_at(top, path); }
 
 static int set_up(void **state) {
   (void)state;

@@ -6,33 +6,17 @@
 #include <unistd.h>
 
 #include "completion/workspace.h"
-#include "folder.h"
+#include "folder_engine.h"
 
 #include "engine/pool.h"
 
 #define CANARY "CANARY_3f9a" /* stands in every file that must stay out */
 #define LIST_MAX 2000
 
-static engine *the_engine;
 static engine_pool *pool;
 static completion__workspace *w;
-static char top[PATH_MAX]; /* where each test begins; its files are below top/t */
 
 /* ---- a folder of our own ---------------------------------------------------------------- */
-
-static int group_set_up(void **state) {
-  (void)state;
-  char err[256] = "";
-  engine_options embedded = {.backend = "cpu", .threads = 1};
-  if (engine_open(&the_engine, &embedded, err, sizeof err)) fail_msg("%s", err);
-  return folder_make(top);
-}
-
-static int group_tear_down(void **state) {
-  (void)state;
-  engine_close(the_engine);
-  return folder_remove(top);
-}
 
 static int set_up(void **state) {
   (void)state;
@@ -47,8 +31,6 @@ static int tear_down(void **state) {
   engine_pool_delete(pool);
   return 0;
 }
-
-static const char *at(const char *path) { return folder_at(top, path); }
 
 static void put_bytes(const char *path, const char *bytes, size_t len) {
   char whole[PATH_MAX + 64];
