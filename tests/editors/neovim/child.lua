@@ -51,6 +51,23 @@ function M.fimd()
   return vim.fs.abspath(path)
 end
 
+-- For the edited Neovim: on_request(params, done) is called with every request for inline
+-- completions, and gives what is called with the answer in done's place.
+M.WATCH_REQUESTS = [[
+  function WatchRequests(on_request)
+    local start = vim.lsp.rpc.start
+    vim.lsp.rpc.start = function(...)
+      local rpc = start(...)
+      local request = rpc.request
+      rpc.request = function(method, params, done, ...)
+        if method == 'textDocument/inlineCompletion' then done = on_request(params, done) end
+        return request(method, params, done, ...)
+      end
+      return rpc
+    end
+  end
+]]
+
 local child = {}
 child.__index = child
 

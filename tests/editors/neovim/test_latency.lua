@@ -7,7 +7,7 @@
 -- and a while more.
 local T = require('child')
 
-local WATCH = [[
+local WATCH = T.WATCH_REQUESTS .. [[
   Draws, Answered = {}, {}
   local set = vim.api.nvim_buf_set_extmark
   vim.api.nvim_buf_set_extmark = function(buf, ns, row, col, opts)
@@ -17,24 +17,15 @@ local WATCH = [[
     end
     return set(buf, ns, row, col, opts)
   end
-  local start = vim.lsp.rpc.start
-  vim.lsp.rpc.start = function(...)
-    local rpc = start(...)
-    local request = rpc.request
-    rpc.request = function(method, params, done, ...)
-      if method ~= 'textDocument/inlineCompletion' then
-        return request(method, params, done, ...)
-      end
-      local at = { row = params.position.line, col = params.position.character,
-        tick = vim.api.nvim_buf_get_changedtick(0), sent = vim.uv.hrtime() }
-      return request(method, params, function(err, result, ...)
-        at.items = #(result and result.items or {})
-        done(err, result, ...)
-        Answered = at
-      end, ...)
+  WatchRequests(function(params, done)
+    local at = { row = params.position.line, col = params.position.character,
+      tick = vim.api.nvim_buf_get_changedtick(0), sent = vim.uv.hrtime() }
+    return function(err, result, ...)
+      at.items = #(result and result.items or {})
+      done(err, result, ...)
+      Answered = at
     end
-    return rpc
-  end
+  end)
   -- When the text that the answer made of it was first drawn after t, as Neovim also draws what it
   -- had: false while no answer is there, 0 where there is none.
   function DrawnSince(t)

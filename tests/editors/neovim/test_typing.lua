@@ -2,31 +2,22 @@
 local T = require('child')
 
 -- Keeps what the daemon answered, for which text; Stale() holds what is drawn against that.
-local RECORD = [[
+local RECORD = T.WATCH_REQUESTS .. [[
   local answers, asked = {}, 0
-  local start = vim.lsp.rpc.start
-  vim.lsp.rpc.start = function(...)
-    local rpc = start(...)
-    local request = rpc.request
-    rpc.request = function(method, params, done, ...)
-      if method ~= 'textDocument/inlineCompletion' then
-        return request(method, params, done, ...)
+  WatchRequests(function(params, done)
+    asked = asked + 1
+    local row, col = params.position.line, params.position.character
+    local line = vim.api.nvim_buf_get_lines(0, row, row + 1, false)[1]
+    return function(err, result, ...)
+      for _, item in ipairs(result and result.items or {}) do
+        answers[#answers + 1] = {
+          before = line:sub(1, col),
+          text = line:sub(1, item.range.start.character) .. item.insertText,
+        }
       end
-      asked = asked + 1
-      local row, col = params.position.line, params.position.character
-      local line = vim.api.nvim_buf_get_lines(0, row, row + 1, false)[1]
-      return request(method, params, function(err, result, ...)
-        for _, item in ipairs(result and result.items or {}) do
-          answers[#answers + 1] = {
-            before = line:sub(1, col),
-            text = line:sub(1, item.range.start.character) .. item.insertText,
-          }
-        end
-        return done(err, result, ...)
-      end, ...)
+      return done(err, result, ...)
     end
-    return rpc
-  end
+  end)
   function Counts()
     return { asked = asked, answers = #answers }
   end
