@@ -88,6 +88,8 @@ static void add(completion__run *r, completion__run *w, completion__slice main, 
   r->others[r->n_others++] = shown.s; /* zero-terminated, as every buffer is */
   /* Who takes a word of it goes on with the rest. The answer itself is kept after these. */
   completion__answer answer = {.text = completion__run_answer(w, w->keep),
+                               .shown = completion__buffer_slice(&shown),
+                               .absorb = own,
                                .verdict = w->verdict,
                                .prompt_tokens = r->stats.prompt_tokens,
                                .pieces = r->stats.context_pieces};

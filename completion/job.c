@@ -41,6 +41,7 @@ static void job_end(completion_job *j) {
 void completion__run_free(completion__run *r) {
   completion__buffer_free(&r->virtual_before);
   completion__buffer_free(&r->text);
+  completion__buffer_free(&r->shown);
   engine_tokens_free(&r->ids);
   engine_tokens_free(&r->replay);
   free(r->tokens);
@@ -229,7 +230,7 @@ static int complete(completion__run *r) {
     r->stats.prompt_tokens = reuse->prompt.tokens.n;
     return completion__buffer_append(&r->text, rest.s, rest.len);
   }
-  if (agreement == COMPLETION__AGREES_SO_FAR && !r->j->anew) {
+  if (agreement == COMPLETION__AGREES_SO_FAR && r->j->candidates == 1 && !r->j->anew) {
     status = go_on(r, rest);
   } else {
     reuse->answered = false;
@@ -281,15 +282,23 @@ static bool answer_again(completion__run *r, int *status) {
   r->stats.prompt_tokens = a.prompt_tokens;
   r->stats.context_pieces = a.pieces;
   *status = completion__buffer_append(&r->text, a.text.s, a.text.len);
+  if (!*status && a.shown.s) {
+    *status = completion__buffer_append(&r->shown, a.shown.s, a.shown.len);
+    r->absorb = a.absorb;
+    r->polished = *status == 0;
+  }
   return true;
 }
 
 static void keep_answer(completion__run *r) {
+  if (r->j->has_selection || completion__run_finish(r)) return;
   completion__answer a = {.text = completion__run_answer(r, r->keep),
+                          .shown = completion__buffer_slice(&r->shown),
+                          .absorb = r->absorb,
                           .verdict = r->verdict,
                           .prompt_tokens = r->stats.prompt_tokens,
                           .pieces = r->stats.context_pieces};
-  if (!r->j->has_selection) completion__recent_keep(&r->c->recent, &r->key, &a);
+  completion__recent_keep(&r->c->recent, &r->key, &a);
 }
 
 static int run_all(completion__run *r) {

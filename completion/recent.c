@@ -5,7 +5,7 @@
 #include <string.h>
 
 static size_t entry_bytes(const completion__recent_entry *e) {
-  return e->text->len + e->written.len;
+  return e->text->len + e->written.len + e->shown.len;
 }
 
 static void entry_free(completion__recent_entry *e) {
@@ -13,6 +13,7 @@ static void entry_free(completion__recent_entry *e) {
   completion__text_release(e->text);
   completion__place_release(e->place);
   completion__buffer_free(&e->written);
+  completion__buffer_free(&e->shown);
 }
 
 static void drop(completion__recent *c, int i) {
@@ -59,6 +60,14 @@ static long place_in(const completion__recent_entry *e, const completion__recent
   return (long)since;
 }
 
+/* The rest of what was shown, where that begins with what was typed of the answer. */
+static completion__slice shown_rest(const completion__recent_entry *e, size_t since) {
+  completion__slice shown = completion__buffer_slice(&e->shown);
+  if (!shown.s || since > shown.len || (since && memcmp(shown.s, e->written.s, since) != 0))
+    return (completion__slice){0};
+  return completion__slice_of(shown.s + since, shown.len - since);
+}
+
 bool completion__recent_find(completion__recent *c, const completion__recent_key *key,
                              completion__answer *out) {
   uint64_t others = digest(key->views, key->n_views);
@@ -66,14 +75,16 @@ bool completion__recent_find(completion__recent *c, const completion__recent_key
     long since = place_in(&c->entries[i], key, others);
     if (since < 0) continue;
     completion__slice all = completion__buffer_slice(&c->entries[i].written),
-                      rest = completion__slice_cut(all, (size_t)since, all.len);
+                      rest = completion__slice_cut(all, (size_t)since, all.len),
+                      shown = shown_rest(&c->entries[i], (size_t)since);
     /* All of it was typed: what comes then is a new question. */
-    if (since && completion__slice_is_blank(rest)) continue;
+    if (since && completion__slice_is_blank(shown.s ? shown : rest)) continue;
     completion__recent_entry found = c->entries[i];
     memmove(&c->entries[i], &c->entries[i + 1], (size_t)(c->n - 1 - i) * sizeof found);
     c->entries[c->n - 1] = found;
     *out = found.answer;
     out->text = rest;
+    out->shown = shown;
     return true;
   }
   return false;
@@ -91,8 +102,10 @@ void completion__recent_keep(completion__recent *c, const completion__recent_key
                                 .no_context = key->no_context,
                                 .terms = key->terms,
                                 .answer = *answer};
-  e.answer.text = (completion__slice){0};
+  e.answer.text = e.answer.shown = (completion__slice){0};
   if (!e.uri || completion__buffer_append(&e.written, answer->text.s, answer->text.len) ||
+      (answer->shown.s &&
+       completion__buffer_append(&e.shown, answer->shown.s, answer->shown.len)) ||
       entry_bytes(&e) > COMPLETION__RECENT_BYTES) {
     entry_free(&e);
     return;

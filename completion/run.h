@@ -28,6 +28,9 @@ typedef struct completion__run {
   completion__stop stop_rules;
   completion__buffer text; /* generated, from the cursor on */
   size_t keep;             /* bytes of it, once a rule said stop */
+  completion__buffer shown; /* of text[keep], once `polished` */
+  size_t absorb;            /* bytes after the cursor that it replaces */
+  bool polished;
   completion__verdict verdict;
   engine_tokens ids;  /* prompt, typed text and what was generated */
   int first;          /* place in ids of tokens[0] */
@@ -99,6 +102,8 @@ void completion__candidates_find(completion__run *r);
 /* Appends what is shown of text[keep]; *absorb as completion__polish_text has it. */
 int completion__run_polish(const completion__run *r, size_t keep, completion__buffer *out,
                            size_t *absorb);
+/* Fills shown and absorb, where that was not done. 0 or a completion_status. */
+int completion__run_finish(completion__run *r);
 /* After a step. False: what the user types is something else. */
 bool completion__tell_step(completion__run *r);
 void completion__tell_end(completion__run *r);

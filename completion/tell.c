@@ -22,6 +22,13 @@ int completion__run_polish(const completion__run *r, size_t keep, completion__bu
   return completion__polish_text(&p, text, out, absorb);
 }
 
+int completion__run_finish(completion__run *r) {
+  if (r->polished || r->keep == 0) return 0;
+  int status = completion__run_polish(r, r->keep, &r->shown, &r->absorb);
+  r->polished = status == 0;
+  return status;
+}
+
 /* Is the model, by what it has written, too unsure for a request that nobody made by hand? */
 static bool is_unsure(const completion__run *r, double confidence) {
   const completion_job *j = r->j;
@@ -60,6 +67,15 @@ static void fill_why(const completion__run *r, const completion_result *result,
     why->quiet = r->keep ? COMPLETION_QUIET_THERE : COMPLETION_QUIET_NOTHING;
 }
 
+/* Text[keep] as it is shown: the last word's is made once. */
+static int polish(completion__run *r, size_t keep, bool final, completion__buffer *out,
+                  size_t *absorb) {
+  if (!final) return completion__run_polish(r, keep, out, absorb);
+  int status = completion__run_finish(r);
+  *absorb = r->absorb;
+  return status ? status : completion__buffer_append(out, r->shown.s, r->shown.len);
+}
+
 /* Calls back with text[keep], polished. Out of memory: the result says so. */
 static void tell(completion__run *r, size_t keep, double confidence, bool final,
                  void (*call)(void *, const completion_result *)) {
@@ -72,9 +88,9 @@ static void tell(completion__run *r, size_t keep, double confidence, bool final,
                               .replace_start = j->offset,
                               .replace_end = j->offset};
   completion__buffer shown = {0}, polished = {0};
-  if (r->status == 0 && keep > 0 && !is_unsure(r, confidence)) {
+  if (r->status == 0 && (keep > 0 || r->polished) && !is_unsure(r, confidence)) {
     size_t absorb = 0;
-    int status = completion__run_polish(r, keep, &polished, &absorb);
+    int status = polish(r, keep, final, &polished, &absorb);
     if (!status) status = put_selected(r, completion__buffer_slice(&polished), &shown);
     if (status) {
       result.status = status;

@@ -89,6 +89,41 @@ static void test_back_and_forth(void **state) {
   assert_null(find(A, "x =<|>\ny\n"));
 }
 
+static void keep_shown(const char *marked, const char *text, const char *shown, size_t absorb) {
+  completion__recent_key k = key_at(A, marked);
+  completion__answer a = {.text = completion__slice_of(text, strlen(text)),
+                          .shown = completion__slice_of(shown, strlen(shown)),
+                          .absorb = absorb};
+  completion__recent_keep(&recent, &k, &a);
+}
+
+static void assert_shown(const char *marked, const char *shown, size_t absorb) {
+  completion__recent_key k = key_at(A, marked);
+  completion__answer a;
+  assert_true(completion__recent_find(&recent, &k, &a));
+  assert_non_null(a.shown.s);
+  assert_int_equal(a.shown.len, strlen(shown));
+  assert_memory_equal(a.shown.s, shown, strlen(shown));
+  assert_int_equal(a.absorb, absorb);
+}
+
+static void test_what_was_shown(void **state) {
+  (void)state;
+  completion__answer a;
+  keep_shown("x = <|>)\ny\n", "foo(1))", "foo(1)", 0); /* the last is there already */
+  assert_shown("x = <|>)\ny\n", "foo(1)", 0);
+  assert_shown("x = foo(<|>)\ny\n", "1)", 0);
+  assert_null(find(A, "x = foo(1)<|>)\ny\n")); /* all that was shown was typed */
+  keep_shown("x = <|>;\ny\n", "bar(", "bar();", 1); /* more was shown than written */
+  assert_shown("x = bar<|>;\ny\n", "();", 1);
+  assert_shown("x = bar(<|>;\ny\n", ");", 1);
+  keep_shown("x = <|>,\ny\n", "one", "two", 0); /* what was typed is not what was shown */
+  completion__recent_key k = key_at(A, "x = o<|>,\ny\n");
+  assert_true(completion__recent_find(&recent, &k, &a));
+  assert_null(a.shown.s);
+  assert_int_equal(a.text.len, 2);
+}
+
 static void test_what_an_answer_depends_on(void **state) {
   (void)state;
   keep(A, "x = <|>\ny\n", "foo");
@@ -175,6 +210,7 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_teardown(f, teardown)
   const struct CMUnitTest tests[] = {
       TEST(test_back_and_forth),
+      TEST(test_what_was_shown),
       TEST(test_what_an_answer_depends_on),
       TEST(test_other_documents),
       TEST(test_nothing_is_an_answer),

@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { check, done, equal, random, root } from './helpers/check.mjs';
-import { answeredOnce, begin, finish, slow } from './helpers/daemon.mjs';
+import { answeredOnce, at, begin, finish, slow } from './helpers/daemon.mjs';
 import { Typist, ghost } from './helpers/typist.mjs';
 
 const CANCELLED = -32800;
@@ -64,6 +64,31 @@ for (const [name, language, seed, most] of [['py/inventory.py', 'python', 1, 220
   check(keys >= most && agreed >= most / 8 && again > most / 20, `${name}: ${keys} keys, ${agreed} agreed, ${again} at a place seen before`);
   equal(await finish(d), 0, `${name}: exit code`);
   answeredOnce(d.wire, t.ids, name);
+}
+
+// ---- before brackets that are there: what is shown stays the same, however far it was typed
+
+for (const [name, language, places] of [
+  ['ts/cache.ts', 'typescript', [[1190, 1192], [1382, 1385], [538, 539]]],
+  ['c/queue.c', 'c', [[338, 340], [690, 701], [492, 503], [976, 983]]],
+]) {
+  const d = await begin({ initializationOptions: { fimd: { midLine: true, maxTokens: 24, candidates: 1 } } });
+  const text = sample(name);
+  let keys = 0;
+  for (const [from, to] of places) {
+    const t = new Typist(d, `file:///w/${from}/${name}`, text, from, to, language), p = t.place();
+    t.prefix = `${from}:`; // an id for each
+    let rest = ghost(await d.request(`hand ${from}`, 'textDocument/inlineCompletion', at(t.uri, p.line, p.character, { context: { triggerKind: 1 } })), p.character);
+    while (rest.length > 1) {
+      t.type(rest[0]);
+      rest = rest.slice(1);
+      keys++;
+      if (!equal(ghost(await t.ask(), t.place().character), rest, `${name}: the rest stays`)) break;
+    }
+    d.notify('textDocument/didClose', { textDocument: { uri: t.uri } });
+  }
+  check(keys >= 10, `${name}: keys`, keys);
+  equal(await finish(d), 0, `${name}: exit code`);
 }
 
 // ---- keys while the answer is being written, on slow kernels so that there is time
