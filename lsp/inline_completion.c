@@ -9,8 +9,8 @@
  *   is reported as one item and, if it grew, the whole text as another; the answer is then
  *   empty, as the protocol wants it.
  * - fimd.streaming, for our own plug-ins: the answer itself comes with the first line; it then
- *   has "more": true, and fimd/inlineCompletion/didUpdate {id, items, final} replaces its items
- *   until final is true.
+ *   has "more": true and a "token", and fimd/inlineCompletion/didUpdate {token, id, items, final}
+ *   replaces its items until final is true. The id is the request's, which clients' libraries hide.
  *   A request that is cancelled or superseded after its answer just stops. */
 #include <string.h>
 
@@ -90,6 +90,7 @@ static void send_update(lsp__request *r, const lsp__mail *mail) {
   lsp__buffer b = {0};
   lsp__rpc_begin_notification(&b, "fimd/inlineCompletion/didUpdate");
   lsp__json_begin(&b, '{');
+  lsp__json_put_int(&b, "token", r->token);
   lsp__json_key(&b, "id");
   lsp__id_write(&b, r->id);
   lsp__json_key(&b, "items");
@@ -113,6 +114,8 @@ static bool write_result(lsp__request *r, const lsp__mail *mail, lsp__buffer *b)
   if (!mail->final) {
     lsp__json_key(b, "more");
     lsp__json_bool(b, true);
+    r->token = ++r->client->tokens;
+    lsp__json_put_int(b, "token", r->token);
   }
   lsp__json_end(b, '}');
   return shown;

@@ -86,6 +86,7 @@ struct lsp__request {
   bool automatic;  /* nobody asked for it by hand */
   int candidates;  /* most texts; 0: one */
   bool wants_updates;
+  int64_t token; /* by which the updates after its answer name it; 0: there are none */
   bool running;  /* completion_start succeeded and its on_done was not yet delivered */
   bool answered;
   lsp__outcome outcome; /* of the answer */
@@ -155,6 +156,7 @@ struct lsp__client {
   uv_work_t deletion;
   lsp__request *requests;
   int request_count, outstanding;
+  int64_t tokens; /* given out so far */
   int64_t next_id, progress_id, configuration_id; /* of our requests; 0: none under way */
   enum { LSP__PROGRESS_NONE = 0, LSP__PROGRESS_ASKED, LSP__PROGRESS_BEGUN } progress;
   int percent;

@@ -53,6 +53,7 @@ void lsp__statistics_finished(lsp__statistics *s, const completion_stats *stats,
                               completion_stop stop, completion_quiet quiet, bool shown,
                               const lsp__times *ms) {
   s->last = *stats;
+  s->last_answer_ms = ms->answer;
   s->last_stop = stop;
   lsp__samples_add(&s->prefilled, stats->prefilled_tokens);
   if (!shown && (unsigned)quiet <= COMPLETION_QUIET_UNSURE) s->quiet[quiet]++;
@@ -102,11 +103,13 @@ static void write_samples(lsp__buffer *b, const char *key, const lsp__samples *s
   lsp__json_end(b, '}');
 }
 
-static void write_last(lsp__buffer *b, const completion_stats *l, completion_stop stop) {
+static void write_last(lsp__buffer *b, const lsp__statistics *s) {
+  const completion_stats *l = &s->last;
   lsp__json_key(b, "last");
   lsp__json_begin(b, '{');
   lsp__json_key(b, "stop");
-  lsp__json_string(b, completion_strstop(stop));
+  lsp__json_string(b, completion_strstop(s->last_stop));
+  lsp__json_put_double(b, "answerMs", s->last_answer_ms);
   lsp__json_put_int(b, "promptTokens", (uint64_t)l->prompt_tokens);
   lsp__json_put_int(b, "prefilledTokens", (uint64_t)l->prefilled_tokens);
   write_decoding(b, (uint64_t)l->tokens, (uint64_t)l->steps, (uint64_t)l->drafted,
@@ -178,7 +181,7 @@ void lsp__statistics_write(const lsp__statistics *s, lsp__buffer *b) {
   write_samples(b, "lastTokenMs", &s->last_ms);
   write_samples(b, "prefilledPerRequest", &s->prefilled);
   write_samples(b, "prefilledPerKeystroke", &keys);
-  write_last(b, &s->last, s->last_stop);
+  write_last(b, s);
   lsp__json_end(b, '}');
 }
 

@@ -46,6 +46,7 @@ typedef struct lsp__statistics {
   bool typed;             /* there was one */
   lsp__acceptance acceptance;
   completion_stats last;
+  double last_answer_ms; /* from the request's arrival, wherever the answer came from */
   completion_stop last_stop;
 } lsp__statistics;
 

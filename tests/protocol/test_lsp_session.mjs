@@ -190,6 +190,7 @@ const code = (m) => m.error?.code;
   const d = await begin({ initializationOptions: { fimd: { streaming: true, maxTokens: 96, maxLines: 40 } } });
   equal(d.init.capabilities.experimental.fimd.streaming, true, 'streaming is confirmed');
   let streamed = 0;
+  const tokens = new Set();
   for (let i = 0; i < 6; i++) {
     const uri = `file:///w/stream${i}.py`;
     const text = ['class Stack:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item):\n', 'def read_config(path):\n', 'import os\n\ndef main():\n'][i % 3];
@@ -206,6 +207,8 @@ const code = (m) => m.error?.code;
     check(first.result.more === true || updates().length === 0, 'what is whole is not followed by updates');
     const last = updates();
     check(last.every((m) => m.params.id === i && Array.isArray(m.params.items)), 'updates name the request');
+    check(first.result.more !== true || last.every((m) => m.params.token === first.result.token), 'and the token of its answer', JSON.stringify([first, last]));
+    check(first.result.more !== true ? first.result.token === undefined : !tokens.has(first.result.token) && tokens.add(first.result.token), 'which no other has', JSON.stringify(first));
     check(last.filter((m) => m.params.final).length <= 1 && last.every((m, n) => !m.params.final || n === last.length - 1), 'final comes last, once');
   }
   check(streamed > 0, 'something was streamed');

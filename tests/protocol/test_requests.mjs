@@ -4,7 +4,7 @@ import { check, done, equal } from './helpers/check.mjs';
 import { answeredOnce, at, begin, finish, frame, open, slow } from './helpers/daemon.mjs';
 import { Typist, ghost } from './helpers/typist.mjs';
 
-const CANCELLED = -32800, INLINE = 'textDocument/inlineCompletion', POPUP = 'textDocument/completion';
+const CANCELLED = -32800, INLINE = 'textDocument/inlineCompletion', POPUP = 'textDocument/completion', UPDATE = 'fimd/inlineCompletion/didUpdate';
 const fibonacci = 'def fibonacci(n):\n    """Return the n-th Fibonacci number."""\n    if n < 2:\n        return n\n    return ';
 const three = 'class Box:\n    def __init__(self, width, height, depth):\n        ';
 const crate = three.replace('Box', 'Crate');
@@ -79,6 +79,20 @@ const logs = (d) => d.wire.messages.filter((m) => m.method === 'window/logMessag
   }
   equal(await finish(d), 0, 'candidates: exit code');
 }
+{
+  // Also where the answer was begun before: what goes on with that knows of no other texts.
+  const d = await begin({ initializationOptions: { fimd: { streaming: true } } }, slow);
+  await ready(d);
+  open(d, 'file:///w/a.py', three);
+  equal((await d.request('begun', INLINE, at('file:///w/a.py', 2, 8))).result.more, true, 'a text that is being written');
+  d.notify('$/cancelRequest', { id: 'begun' });
+  for (;;) if ((await status(d)).requests === 0) break;
+  d.notify('workspace/didChangeConfiguration', { settings: { fimd: { candidates: 3 } } });
+  const hand = (await d.request('by hand', INLINE, at('file:///w/a.py', 2, 8, { context: { triggerKind: 1 } }))).result;
+  const last = hand.more ? (await d.wire.wait((m) => m.method === UPDATE && m.params.token === hand.token && m.params.final, 'the last update')).params : hand;
+  check(last.items.length > 1, 'a text that was begun before, by hand: there are others', last.items.length);
+  equal(await finish(d), 0, 'begun before: exit code');
+}
 
 // ---- what was accepted
 
@@ -134,12 +148,14 @@ const logs = (d) => d.wire.messages.filter((m) => m.method === 'window/logMessag
   const t = new Typist(d, 'file:///w/box.py', three, three.length, three.length, 'python');
   let text = ghost(await t.ask(), t.place().character);
   const one = await statistics(d);
+  check(one.last.answerMs >= one.last.firstTokenMs && one.last.firstTokenMs > 0, 'how long the last answer took', JSON.stringify(one.last));
   equal([one.firstTokenMs.count, one.lastTokenMs.count, one.answerMs.count, one.started, one.prefilledPerKeystroke.count], [1, 1, 1, 1, 0], 'one answer');
   check(one.lastTokenMs.p50 >= one.firstTokenMs.p50 && one.firstTokenMs.p50 > 0, 'the last token after the first', JSON.stringify(one));
   t.type(text[0]);
   text = ghost(await t.ask(), t.place().character);
   const two = await statistics(d);
   equal([two.firstTokenMs.count, two.answerMs.count, two.prefilledPerKeystroke], [1, 2, { p50: 0, p90: 0, count: 1 }], 'a key that agrees: no token, none prefilled');
+  check(two.last.answerMs > 0 && two.last.answerMs !== one.last.answerMs && two.last.firstTokenMs === 0, 'also of one that was known', JSON.stringify(two.last));
   t.type('@');
   await t.ask();
   t.change({ start: t.place(), end: t.place() }, '');
