@@ -264,7 +264,8 @@ static void set_up_vscode(setup *s) {
     else if (waitpid(child, &status, 0) != child || status != 0)
       fail(s, "code", "did not install the extension");
   }
-  printf("Where fimd is not on the PATH, set fimd.path to %s.\n", s->program);
+  printf("It finds fimd on the PATH, in ~/.local/bin and in /usr/local/bin; where it is none of these,\n"
+         "set fimd.path to %s.\n", s->program);
 }
 
 /* ---- the command ----------------------------------------------------------------------- */

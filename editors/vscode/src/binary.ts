@@ -1,4 +1,5 @@
-// Which program is started: the one that is set, else the first of that name on the PATH.
+// Which program is started: the one that is set, else the first of that name on the PATH, else the
+// one where `make install` puts it: a desktop's PATH often has no ~/.local/bin.
 // No VS Code in here, so that it can be tested without one.
 import * as fs from 'node:fs';
 import * as os from 'node:os';
@@ -7,6 +8,7 @@ import * as path from 'node:path';
 export type Found = { path: string } | { why: string };
 
 const NAME = 'fimd';
+const USUAL = ['~/.local/bin', '/usr/local/bin'];
 
 export function expandHome(file: string, home = os.homedir()): string {
   return file === '~' || file.startsWith('~/') ? path.join(home, file.slice(1)) : file;
@@ -30,13 +32,19 @@ function onPath(name: string, searched: string): string | undefined {
     .find(isProgram);
 }
 
-export function findBinary(configured: string, searched = process.env['PATH'] ?? ''): Found {
-  const wanted = expandHome(configured.trim());
+export function findBinary(
+  configured: string,
+  searched = process.env['PATH'] ?? '',
+  home = os.homedir(),
+): Found {
+  const wanted = expandHome(configured.trim(), home);
   if (wanted.includes('/')) {
     if (!path.isAbsolute(wanted)) return { why: `fimd.path must be absolute: ${configured}` };
     return isProgram(wanted) ? { path: wanted } : { why: `There is no program at ${wanted}.` };
   }
-  const found = onPath(wanted || NAME, searched);
+  const usual = wanted === '' ? USUAL.map((folder) => expandHome(folder, home)) : [];
+  const found = onPath(wanted || NAME, [searched, ...usual].join(path.delimiter));
   if (found !== undefined) return { path: found };
-  return { why: `fimd was not found: no program ${wanted || NAME} on the PATH.` };
+  const where = ['on the PATH', ...(wanted === '' ? USUAL : [])].join(', ');
+  return { why: `fimd was not found: no program ${wanted || NAME} ${where}.` };
 }

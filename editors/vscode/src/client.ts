@@ -1,7 +1,7 @@
 // The language client: vscode-languageclient with our answers to what it asks.
 import type * as vscode from 'vscode';
 import {
-  CloseAction, ErrorAction, LanguageClient, Message, RevealOutputChannelOn,
+  CloseAction, ErrorAction, LanguageClient, RevealOutputChannelOn,
   type ConfigurationParams, type Middleware, type WorkDoneProgressBegin,
   type WorkDoneProgressEnd, type WorkDoneProgressReport,
 } from 'vscode-languageclient/node';
@@ -18,13 +18,6 @@ export interface Wishes {
   onEnd: () => void;
 }
 
-/** An update names its request by an id that requests do not tell their sender. */
-function noteId(message: Message): void {
-  if (!Message.isResponse(message) || message.id === null) return;
-  const result = message.result as { more?: unknown; requestId?: unknown } | null | undefined;
-  if (typeof result === 'object' && result?.more === true) result.requestId = message.id;
-}
-
 export function newClient(wishes: Wishes): LanguageClient {
   const server = { command: wishes.command, args: config.forStart() };
   wishes.log.info(`starting ${server.command} ${server.args.join(' ')}`);
@@ -39,14 +32,6 @@ export function newClient(wishes: Wishes): LanguageClient {
       closed: () => {
         wishes.onEnd();
         return { action: CloseAction.DoNotRestart, handled: true, message: 'The daemon ended.' };
-      },
-    },
-    connectionOptions: {
-      messageStrategy: {
-        handleMessage: (message, next) => {
-          noteId(message);
-          return next(message);
-        },
       },
     },
     middleware: {

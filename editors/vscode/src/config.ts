@@ -1,7 +1,7 @@
 // The settings as VS Code has them.
 import * as vscode from 'vscode';
 import { expandHome } from './binary';
-import { daemonSettings, startArguments, type Reader } from './settings';
+import { daemonSettings, languageOn, startArguments, type Reader } from './settings';
 
 function reader(): Reader {
   const config = vscode.workspace.getConfiguration('fimd');
@@ -18,6 +18,13 @@ function reader(): Reader {
 
 export function read<T>(key: string, otherwise: T): T {
   return vscode.workspace.getConfiguration('fimd').get<T>(key) ?? otherwise;
+}
+
+/** Whether ghost text is wanted in a file: its folder may have its own word, to turn it off. */
+export function wantedIn(document: vscode.TextDocument): boolean {
+  const config = vscode.workspace.getConfiguration('fimd', document);
+  return read('enable', true) && config.get('enable', true) &&
+    languageOn(config.get('languages', {}), document.languageId);
 }
 
 export function forDaemon(): Record<string, unknown> {

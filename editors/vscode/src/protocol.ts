@@ -43,6 +43,7 @@ export interface Status {
     firstTokenMs: Percentiles;
     lastTokenMs: Percentiles;
     prefilledPerKeystroke: Percentiles;
+    last: { answerMs: number };
   };
 }
 

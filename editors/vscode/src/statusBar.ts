@@ -2,7 +2,6 @@
 import * as vscode from 'vscode';
 import * as config from './config';
 import type { Daemon } from './daemon';
-import { languageOn } from './settings';
 import type { Snooze } from './snooze';
 import type { Suggestions } from './suggestions';
 import { say, type View } from './words';
@@ -42,16 +41,17 @@ export class StatusBar implements vscode.Disposable {
   }
 
   private view(): View {
-    const language = vscode.window.activeTextEditor?.document.languageId;
-    const on = language === undefined || languageOn(config.read('languages', {}), language);
+    const document = vscode.window.activeTextEditor?.document;
+    const on = document === undefined || config.wantedIn(document);
     return {
       phase: config.read('enable', true) ? this.daemon.phase : 'off',
       percent: this.daemon.percent,
       problem: this.daemon.problem,
       working: this.suggestions.working,
       snoozedMinutes: this.snooze.left,
-      offFor: on ? undefined : language,
+      offFor: on ? undefined : document.languageId,
       lastMs: this.suggestions.lastMs,
+      daemonMs: this.suggestions.daemonMs,
       reason: this.suggestions.reason,
       model: this.daemon.model,
     };

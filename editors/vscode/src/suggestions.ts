@@ -5,17 +5,16 @@ import {
   type InlineCompletionList, type LanguageClient,
 } from 'vscode-languageclient/node';
 import * as config from './config';
-import type { Why } from './protocol';
+import type { Status, Why } from './protocol';
 import { Samples } from './samples';
-import { languageOn } from './settings';
 import type { Snooze } from './snooze';
-import { Updates, type Place, type RequestId } from './updates';
+import { Updates, type Place } from './updates';
 
-type Answer = InlineCompletionList & { more?: boolean; requestId?: RequestId };
+type Answer = InlineCompletionList & { more?: boolean; token?: number };
 type Shown = vscode.InlineCompletionItem[] | vscode.InlineCompletionList | null | undefined;
 
 interface Update {
-  id: RequestId;
+  token: number;
   items: InlineCompletionItem[];
   final: boolean;
 }
@@ -23,6 +22,8 @@ interface Update {
 const LINES_TO_COME = 'fimd.linesToCome';
 /** Shorter work is not announced: the status-bar item would flicker with every key. */
 const ANNOUNCE_MS = 250;
+/** The daemon is asked for its own time once no further answer came for so long. */
+const CALM_MS = 250;
 
 function placeOf(document: vscode.TextDocument, at: vscode.Position): Place {
   return { uri: document.uri.toString(), version: document.version, line: at.line,
@@ -39,6 +40,8 @@ function cursor(): Place | undefined {
 export class Suggestions implements vscode.Disposable {
   working = false;
   lastMs: number | undefined;
+  /** Of it, the daemon's own; known a little later. */
+  daemonMs: number | undefined;
   reason: string | undefined;
   readonly times = new Samples();
 
@@ -47,6 +50,7 @@ export class Suggestions implements vscode.Disposable {
   private readonly updates = new Updates<InlineCompletionItem>();
   private asked = 0;
   private announced = false;
+  private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly snooze: Snooze,
@@ -55,14 +59,16 @@ export class Suggestions implements vscode.Disposable {
   ) {}
 
   dispose(): void {
+    clearTimeout(this.timer);
     this.changed.dispose();
   }
 
   listen(client: LanguageClient): void {
     this.drop();
-    this.lastMs = this.reason = undefined;
+    clearTimeout(this.timer);
+    this.lastMs = this.daemonMs = this.reason = undefined;
     client.onNotification('fimd/inlineCompletion/didUpdate', (u: Update) => {
-      if (this.updates.update(u.id, u.items, u.final, cursor()))
+      if (this.updates.update(u.token, u.items, u.final, cursor()))
         void vscode.commands.executeCommand('editor.action.inlineSuggest.trigger');
       this.tellPending();
     });
@@ -90,8 +96,7 @@ export class Suggestions implements vscode.Disposable {
   };
 
   private wanted(document: vscode.TextDocument, context: vscode.InlineCompletionContext): boolean {
-    if (!config.read('enable', true)) return false;
-    if (!languageOn(config.read('languages', {}), document.languageId)) return false;
+    if (!config.wantedIn(document)) return false;
     const byHand = context.triggerKind === vscode.InlineCompletionTriggerKind.Invoke;
     return byHand || !this.snooze.active;
   }
@@ -116,6 +121,8 @@ export class Suggestions implements vscode.Disposable {
       if (number === this.asked) {
         this.note(performance.now() - begun, answer, place);
         if (answer.items.length === 0) void this.askWhy(client, place.uri, number);
+        clearTimeout(this.timer);
+        this.timer = setTimeout(() => void this.askTime(client, number), CALM_MS);
       }
       return await client.protocol2CodeConverter.asInlineCompletionResult(answer, token);
     } catch (e) {
@@ -130,9 +137,10 @@ export class Suggestions implements vscode.Disposable {
   private note(took: number, answer: Answer, place: Place): void {
     this.reason = undefined;
     this.lastMs = took;
+    this.daemonMs = undefined;
     this.times.add(took);
-    if (answer.more === true && answer.requestId !== undefined)
-      this.updates.begin(answer.requestId, place);
+    if (answer.more === true && answer.token !== undefined)
+      this.updates.begin(answer.token, place);
     this.tellPending();
     this.changed.fire();
   }
@@ -141,6 +149,13 @@ export class Suggestions implements vscode.Disposable {
     const why = await client.sendRequest<Why | null>('fimd/why', { uri }).catch(() => null);
     if (number !== this.asked || why === null || why.outcome === 'shown') return;
     this.reason = why.reason;
+    this.changed.fire();
+  }
+
+  private async askTime(client: LanguageClient, number: number): Promise<void> {
+    const status = await client.sendRequest<Status>('fimd/status').catch(() => undefined);
+    if (number !== this.asked || status === undefined) return;
+    this.daemonMs = status.statistics.last.answerMs;
     this.changed.fire();
   }
 

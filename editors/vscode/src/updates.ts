@@ -1,5 +1,5 @@
-// The later lines of an answer. The daemon answers with the first line and "more": true, then
-// sends fimd/inlineCompletion/didUpdate until "final". VS Code asks for texts and cannot be
+// The later lines of an answer. The daemon answers with the first line, "more": true and a token,
+// then sends fimd/inlineCompletion/didUpdate with that token until "final". VS Code asks for texts and cannot be
 // handed one, so an update waits here until VS Code, told to ask again, asks at the same place.
 // No VS Code in here.
 
@@ -10,20 +10,18 @@ export interface Place {
   character: number;
 }
 
-export type RequestId = number | string;
-
 function samePlace(a: Place, b: Place): boolean {
   return a.uri === b.uri && a.version === b.version && a.line === b.line &&
     a.character === b.character;
 }
 
 export class Updates<Item> {
-  private live: { id: RequestId; place: Place } | undefined;
+  private live: { token: number; place: Place } | undefined;
   private waiting: { place: Place; items: Item[] } | undefined;
 
   /** An answer that is not whole was shown. */
-  begin(id: RequestId, place: Place): void {
-    this.live = { id, place };
+  begin(token: number, place: Place): void {
+    this.live = { token, place };
     this.waiting = undefined;
   }
 
@@ -33,9 +31,9 @@ export class Updates<Item> {
   }
 
   /** Whether VS Code should ask again: the update is of what is shown, and the cursor there. */
-  update(id: RequestId, items: Item[], final: boolean, cursor: Place | undefined): boolean {
+  update(token: number, items: Item[], final: boolean, cursor: Place | undefined): boolean {
     const live = this.live;
-    if (live === undefined || live.id !== id) return false;
+    if (live === undefined || live.token !== token) return false;
     if (cursor === undefined || !samePlace(cursor, live.place)) {
       this.drop();
       return false;

@@ -14,6 +14,8 @@ export interface View {
   /** The language that is turned off here. */
   offFor: string | undefined;
   lastMs: number | undefined;
+  /** Of it, the daemon's own. */
+  daemonMs: number | undefined;
   /** Why the last answer was empty. */
   reason: string | undefined;
   model: string | undefined;
@@ -35,7 +37,10 @@ function ready(view: View): Said {
     lines.push(`Turned off for ${view.offFor}.`);
     return { text: '$(circle-slash) fimd', lines, warning: false };
   }
-  if (view.lastMs !== undefined) lines.push(`The last answer took ${ms(view.lastMs)}.`);
+  if (view.lastMs !== undefined) {
+    const own = view.daemonMs === undefined ? '' : `, ${ms(view.daemonMs)} of them in the daemon`;
+    lines.push(`The last answer took ${ms(view.lastMs)}${own}.`);
+  }
   if (view.reason !== undefined) lines.push(`No suggestion: ${view.reason}.`);
   const icon = view.working ? 'loading~spin' : view.reason !== undefined ? 'dash' : 'sparkle';
   const took = view.lastMs === undefined ? '' : ` ${ms(view.lastMs)}`;

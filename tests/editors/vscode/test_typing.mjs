@@ -30,12 +30,11 @@ await run(async (keep) => {
     await wb.type(text, delay);
     check(text.length >= 200, `${text.length} characters are typed, ${how}`);
     equal(await wb.saved(), text, 'and every one is in the file, in order');
-    await wb.press('Escape');
-    await wb.ghostGone();
+    await wb.dismissed();
     // A ghost text that is left over would come into the file with this, or stay on the screen.
     await wb.type('x');
-    await wb.press('Backspace', 'Escape');
-    await wb.ghostGone();
+    await wb.press('Backspace');
+    await wb.dismissed();
     equal(await wb.saved(), text, 'nothing came into it by itself');
   }
 

@@ -16,8 +16,8 @@ import { skip } from './check.mjs';
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../../..');
 const LONG = 120_000;
 const ITEM = '[id="fimd.fimd.fimd.status"]';
-const vscode = process.env.FIMD_VSCODE ?? path.join(root, 'build/vscode/package/lib/vscode');
-const vsix = process.env.FIMD_VSIX ?? path.join(root, 'build/fimd.vsix');
+export const vscode = process.env.FIMD_VSCODE ?? path.join(root, 'build/vscode/package/lib/vscode');
+export const vsix = process.env.FIMD_VSIX ?? path.join(root, 'build/fimd.vsix');
 export const daemon = path.resolve(process.env.FIMD ?? path.join(root, 'build/fimd'));
 const server = path.join(vscode, 'out/server-main.js');
 
@@ -110,21 +110,25 @@ function installPackage(home, env) {
 }
 
 /** files: of the folder that is opened, by name; settings, machine: further settings of the user
- * and of the machine; fimd: false leaves the daemon off its place. */
-export async function open({ files, settings = {}, machine = {}, folders, fimd = true }) {
+ * and of the machine; fimd: false leaves the daemon off its place; bare: no setting, no extension,
+ * nothing of ours; extensions: further ones, as folders. */
+export async function open({ files, settings = {}, machine = {}, folders, fimd = true,
+  bare = false, extensions = [] }) {
   const chromium = await need();
   const home = fs.mkdtempSync(path.join(os.tmpdir(), 'fimd-vscode-'));
   const ws = path.join(home, 'project');
   const env = { PATH: process.env.PATH, HOME: home, LANG: 'C.UTF-8', TMPDIR: home };
   put(ws, files);
-  const program = fimd ? wrap(home) : path.join(home, 'fimd');
-  put(`${home}/data/data`, {
+  const program = fimd && !bare ? wrap(home) : path.join(home, 'fimd');
+  if (!bare) put(`${home}/data/data`, {
     'User/settings.json': JSON.stringify({ ...SETTINGS, ...settings }),
     'User/keybindings.json': JSON.stringify(KEYS),
     'Machine/settings.json': JSON.stringify({ 'fimd.path': program, ...machine }),
   });
   if (folders) put(home, { 'project.code-workspace': JSON.stringify({ folders }) });
-  installPackage(home, env);
+  if (!bare) installPackage(home, env);
+  for (const folder of extensions)
+    fs.cpSync(folder, `${home}/extensions/${path.basename(folder)}`, { recursive: true });
   const port = await freePort(), log = fs.openSync(`${home}/server.log`, 'w');
   const process_ = spawn(process.execPath, [server, '--host', '127.0.0.1', '--port', String(port),
     '--without-connection-token', '--accept-server-license-terms', '--telemetry-level', 'off',
@@ -223,6 +227,14 @@ class Workbench {
 
   async ghostGone() {
     await until('the ghost text goes', async () => (await this.ghost()) === '');
+  }
+
+  /** Escape until there is none any more: an answer may have been in flight. */
+  async dismissed() {
+    await until('the ghost text goes for good', async () => {
+      await this.press('Escape');
+      return (await this.comes(1000)) === '';
+    });
   }
 
   /** Ghost text that comes in this time though none should; else ''. */

@@ -28,10 +28,16 @@ test('the program is the one that is set, else the first on the PATH', (t) => {
   assert.deepEqual(findBinary('', searched), { path: `${folder}/b/fimd` });
   assert.deepEqual(findBinary('other', searched), { path: `${folder}/b/other` });
   assert.deepEqual(findBinary(`${folder}/b/fimd`, ''), { path: `${folder}/b/fimd` });
-  assert.match(findBinary('', `${folder}/a`).why, /was not found/);
+  assert.match(findBinary('other', `${folder}/a`, folder).why, /was not found/);
   assert.match(findBinary(`${folder}/a/fimd`, searched).why, /no program at/);
   assert.match(findBinary('b/fimd', searched).why, /absolute/);
   assert.match(findBinary(`${folder}/b`, searched).why, /no program at/); // a folder
+  fs.mkdirSync(`${folder}/.local/bin`, { recursive: true });
+  fs.writeFileSync(`${folder}/.local/bin/fimd`, '', { mode: 0o755 });
+  fs.writeFileSync(`${folder}/.local/bin/other`, '', { mode: 0o755 });
+  assert.deepEqual(findBinary('', searched, folder), { path: `${folder}/b/fimd` });
+  assert.deepEqual(findBinary('', '', folder), { path: `${folder}/.local/bin/fimd` });
+  assert.match(findBinary('other', '', folder).why, /was not found/); // only ours is looked for there
   assert.equal(expandHome('~/x', '/h'), '/h/x');
   assert.equal(expandHome('~x', '/h'), '~x');
 });
@@ -98,7 +104,8 @@ test('the model in use is among those that are offered', () => {
 });
 
 const view = { phase: 'ready', percent: undefined, problem: undefined, working: false,
-  snoozedMinutes: 0, offFor: undefined, lastMs: undefined, reason: undefined, model: 'm on cpu' };
+  snoozedMinutes: 0, offFor: undefined, lastMs: undefined,
+  daemonMs: undefined, reason: undefined, model: 'm on cpu' };
 
 test('the item in the status bar', () => {
   const say = (more) => words.say({ ...view, ...more });
@@ -110,6 +117,8 @@ test('the item in the status bar', () => {
   assert.equal(say({ snoozedMinutes: 5 }).text, '$(bell-slash) fimd 5 min');
   assert.equal(say({ phase: 'off', snoozedMinutes: 5 }).lines[0], 'Turned off.');
   assert.match(say({ offFor: 'markdown' }).lines.join(), /off for markdown/);
+  assert.match(say({ lastMs: 12 }).lines.join(), /took 12 ms\./);
+  assert.match(say({ lastMs: 12, daemonMs: 0.4 }).lines.join(), /took 12 ms, 0\.4 ms of them in/);
   assert.match(say({ reason: 'in a comment' }).lines.join(), /No suggestion: in a comment\./);
   for (const phase of ['missing', 'failed', 'stopped']) {
     const said = say({ phase, problem: 'why' });
