@@ -3,8 +3,8 @@
  * Deleting a character and typing it again, or going back and forth, should not make the model
  * think twice. An answer is found for every place within its own text: where its first bytes were
  * typed the rest is the answer, and what was shown of it then is shown on: polished anew behind the
- * typed brackets, it could change under the user's fingers. It is known again by all that it was made from, compared byte by
- * byte and not by a hash: the document's name, language and place in the workspace, the text before
+ * typed brackets, it could change under the user's fingers. It is known again by all that it was
+ * made from, compared byte by byte and not by a hash: the document's name, language and place in the workspace, the text before
  * the cursor and after it, the other documents, and the settings; the model is that of the
  * completion object. Texts are immutable snapshots, so keeping one costs no copy, but its bytes;
  * they are bounded, and the oldest answer makes room. Engine thread only. */
@@ -28,8 +28,8 @@ typedef struct completion__recent_key {
 
 typedef struct completion__answer {
   completion__slice text; /* borrowed */
-  /* What is shown of it, and how many bytes after the cursor that replaces. Borrowed; s is NULL where
-   * that is not known, or is not what was typed. */
+  /* What is shown of it, and how many bytes after the cursor that replaces. Borrowed; s is NULL
+   * where that is not known, or is not what was typed. */
   completion__slice shown;
   size_t absorb;
   completion__verdict verdict;

@@ -1,6 +1,7 @@
 // The later lines of an answer. The daemon answers with the first line, "more": true and a token,
-// then sends fimd/inlineCompletion/didUpdate with that token until "final". VS Code asks for texts and cannot be
-// handed one, so an update waits here until VS Code, told to ask again, asks at the same place.
+// then sends fimd/inlineCompletion/didUpdate with that token until "final". VS Code asks for texts
+// and cannot be handed one, so an update waits here until VS Code, told to ask again, asks at the
+// same place.
 // No VS Code in here.
 
 export interface Place {

@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")"
 failed=0 skipped=0
-[ $# -gt 0 ] || set -- newcomer ghost typing controls folders streaming daemon second_server
+[ $# -gt 0 ] || set -- newcomer ghost typing controls folders streaming daemon second_server pyright
 for name; do
   echo "-- $name"
   node "test_$name.mjs"

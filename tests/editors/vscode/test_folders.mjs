@@ -12,7 +12,8 @@ await run(async (keep) => {
   const wb = keep(await open({
     files: {
       'one/a.py': source, 'one/mean.py': helper('mean_of_one'),
-      'two/b.py': source, 'two/mean.py': helper('mean_of_two'), 'two/c.js': 'function first(items) {\n  return',
+      'two/b.py': source, 'two/mean.py': helper('mean_of_two'),
+      'two/c.js': 'function first(items) {\n  return',
     },
     folders: [{ path: 'project/one' }, { path: 'project/two' }],
   }));

@@ -80,6 +80,12 @@ await run(async (keep) => {
   for (let n = 0; n < 6; n++) await wb.press('Backspace');
   equal(await wb.saved(), before, 'deleted again');
 
+  const here = await ask();
+  await wb.press('Alt+BracketRight');
+  await until('another text', async () => !['', here].includes(await wb.ghost()));
+  check(true, 'and there are others to cycle through');
+  await wb.dismissed();
+
   await ask();
   await wb.press('Escape');
   await wb.ghostGone();

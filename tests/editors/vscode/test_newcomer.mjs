@@ -38,7 +38,7 @@ await run(async (keep) => {
   const fimd = install(wb.home);
   const env = await terminal(wb.home);
   const setup = spawnSync(fimd, ['setup', 'vscode', '--write'], { env, encoding: 'utf8' });
-  equal(setup.status, 0, `fimd setup vscode --write${setup.status ? setup.stdout + setup.stderr : ''}`);
+  check(setup.status === 0, 'fimd setup vscode --write', setup.stdout + setup.stderr);
   await wb.page.locator(ITEM).waitFor();
   check(true, 'the extension is there, without a restart of the window');
   await wb.ready();

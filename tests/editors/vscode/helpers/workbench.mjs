@@ -111,9 +111,9 @@ function installPackage(home, env) {
 
 /** files: of the folder that is opened, by name; settings, machine: further settings of the user
  * and of the machine; fimd: false leaves the daemon off its place; bare: no setting, no extension,
- * nothing of ours; extensions: further ones, as folders. */
+ * nothing of ours; extensions: the files of further ones, by folder. */
 export async function open({ files, settings = {}, machine = {}, folders, fimd = true,
-  bare = false, extensions = [] }) {
+  bare = false, extensions = {} }) {
   const chromium = await need();
   const home = fs.mkdtempSync(path.join(os.tmpdir(), 'fimd-vscode-'));
   const ws = path.join(home, 'project');
@@ -126,9 +126,8 @@ export async function open({ files, settings = {}, machine = {}, folders, fimd =
     'Machine/settings.json': JSON.stringify({ 'fimd.path': program, ...machine }),
   });
   if (folders) put(home, { 'project.code-workspace': JSON.stringify({ folders }) });
-  if (!bare) installPackage(home, env);
-  for (const folder of extensions)
-    fs.cpSync(folder, `${home}/extensions/${path.basename(folder)}`, { recursive: true });
+  for (const [name, parts] of Object.entries(extensions)) put(`${home}/extensions/${name}`, parts);
+  if (!bare) installPackage(home, env); // lists those that are there, too
   const port = await freePort(), log = fs.openSync(`${home}/server.log`, 'w');
   const process_ = spawn(process.execPath, [server, '--host', '127.0.0.1', '--port', String(port),
     '--without-connection-token', '--accept-server-license-terms', '--telemetry-level', 'off',
