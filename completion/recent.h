@@ -4,9 +4,9 @@
  * think twice. An answer is found for every place within its own text: where its first bytes were
  * typed the rest is the answer, and what was shown of it then is shown on: polished anew behind the
  * typed brackets, it could change under the user's fingers. It is known again by all that it was
- * made from, compared byte by byte and not by a hash: the document's name, language and place in the workspace, the text before
- * the cursor and after it, the other documents, and the settings; the model is that of the
- * completion object. Texts are immutable snapshots, so keeping one costs no copy, but its bytes;
+ * made from, compared byte by byte and not by a hash: the document's name, language and place in
+ * the workspace, the text before the cursor and after it, the other documents, and the settings;
+ * the model is that of the completion object. Texts are immutable snapshots, so keeping one costs no copy, but its bytes;
  * they are bounded, and the oldest answer makes room. Engine thread only. */
 #ifndef FIMD_COMPLETION_RECENT_H
 #define FIMD_COMPLETION_RECENT_H

@@ -6,9 +6,11 @@ set -eu
 cd "$(dirname "$0")/../../.."
 PACKAGE=code-server@4.100.3
 INTO=$PWD/build/vscode
-for tool in chromium rg npm; do
-  command -v $tool >/dev/null || { echo "missing: $tool (apt-get install chromium ripgrep npm)"; exit 1; }
+missing=
+for tool in chromium:chromium rg:ripgrep npm:npm c++:g++ make:make python3:python3; do
+  command -v "${tool%%:*}" >/dev/null || missing="$missing ${tool#*:}"
 done
+[ -z "$missing" ] || { echo "missing; run: apt-get install$missing"; exit 1; }
 (cd tests/editors/vscode && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 [ -f "$INTO/installed" ] && exit 0
 mkdir -p "$INTO" && cd "$INTO"
@@ -18,6 +20,10 @@ npm install --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error
 ln -sfn node_modules node_modules.asar
 mkdir -p node_modules/@vscode/ripgrep/bin
 ln -sf "$(command -v rg)" node_modules/@vscode/ripgrep/bin/rg
-npm_config_nodedir=/usr npm rebuild @vscode/spdlog --loglevel=error
+# Node's headers: its own where they came with it, else those that npm fetches.
+PREFIX=$(node -p 'require("path").resolve(process.execPath, "../..")')
+if [ -f "$PREFIX/include/node/node.h" ]; then export npm_config_nodedir="$PREFIX"; fi
+npm rebuild @vscode/spdlog --loglevel=error
+unset npm_config_nodedir
 (cd extensions && npm install --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error)
 touch "$INTO/installed"
