@@ -25,20 +25,23 @@ async function hide(): Promise<void> {
 }
 
 async function toggle(): Promise<void> {
-  const on = !config.read('enable', true);
-  await config.write('enable', on);
+  const document = vscode.window.activeTextEditor?.document;
+  const window = config.read('enable', true);
+  const on = !(window && config.read('enable', true, document));
+  await config.write('enable', on, window ? document : undefined);
   if (!on) await hide();
 }
 
 async function toggleLanguage(): Promise<void> {
-  const language = vscode.window.activeTextEditor?.document.languageId;
-  if (language === undefined) {
+  const document = vscode.window.activeTextEditor?.document;
+  if (document === undefined) {
     void vscode.window.showInformationMessage('Open a file of the language first.');
     return;
   }
-  const languages = config.read<Record<string, boolean>>('languages', {});
+  const language = document.languageId;
+  const languages = config.read<Record<string, boolean>>('languages', {}, document);
   const on = !languageOn(languages, language);
-  await config.write('languages', { ...languages, [language]: on });
+  await config.write('languages', { ...languages, [language]: on }, document);
   if (!on) await hide();
   vscode.window.setStatusBarMessage(`fimd is ${on ? 'on' : 'off'} for ${language}.`, 4000);
 }

@@ -16,15 +16,15 @@ function reader(): Reader {
   };
 }
 
-export function read<T>(key: string, otherwise: T): T {
-  return vscode.workspace.getConfiguration('fimd').get<T>(key) ?? otherwise;
+/** The window's; with a document, that of its folder. */
+export function read<T>(key: string, otherwise: T, document?: vscode.TextDocument): T {
+  return vscode.workspace.getConfiguration('fimd', document).get<T>(key) ?? otherwise;
 }
 
 /** Whether ghost text is wanted in a file: its folder may have its own word, to turn it off. */
 export function wantedIn(document: vscode.TextDocument): boolean {
-  const config = vscode.workspace.getConfiguration('fimd', document);
-  return read('enable', true) && config.get('enable', true) &&
-    languageOn(config.get('languages', {}), document.languageId);
+  return read('enable', true) && read('enable', true, document) &&
+    languageOn(read('languages', {}, document), document.languageId);
 }
 
 export function forDaemon(): Record<string, unknown> {
@@ -36,9 +36,11 @@ export function forStart(): string[] {
 }
 
 /** Where it was set before, so that the change is not hidden by another place; else the user's. */
-export async function write(key: string, value: unknown): Promise<void> {
-  const config = vscode.workspace.getConfiguration('fimd');
-  const inWorkspace = config.inspect(key)?.workspaceValue !== undefined;
-  await config.update(key, value, inWorkspace ? vscode.ConfigurationTarget.Workspace
-    : vscode.ConfigurationTarget.Global);
+export async function write(
+  key: string, value: unknown, document?: vscode.TextDocument,
+): Promise<void> {
+  const config = vscode.workspace.getConfiguration('fimd', document);
+  const seen = config.inspect(key), target = vscode.ConfigurationTarget;
+  await config.update(key, value, seen?.workspaceFolderValue !== undefined ? target.WorkspaceFolder
+    : seen?.workspaceValue !== undefined ? target.Workspace : target.Global);
 }

@@ -79,6 +79,12 @@ await run(async (keep) => {
   await wb.file('one/a.py');
   await wb.ready();
   check((await until('ghost text', asks)) !== '', 'is on in the first');
+  await wb.file('two/c.js');
+  await off.waitFor();
+  await wb.command('fimd: Turn On or Off');
+  await off.waitFor({ state: 'detached' });
+  const now = JSON.parse(fs.readFileSync(`${wb.ws}/two/.vscode/settings.json`, 'utf8'));
+  equal(now['fimd.enable'], true, 'and the command turns it on there, in the folder\'s settings');
 
   const manifest = JSON.parse(fs.readFileSync(`${root}/editors/vscode/package.json`, 'utf8'));
   equal(manifest.extensionKind, ['workspace'], 'it runs where the files are');
