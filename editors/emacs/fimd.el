@@ -30,6 +30,7 @@
 (require 'fimd-daemon)
 (require 'fimd-document)
 (require 'fimd-ghost)
+(require 'fimd-menu)
 
 (declare-function fimd-eglot-current "fimd-eglot")
 (declare-function fimd-eglot-encoding "fimd-eglot")
@@ -63,6 +64,12 @@ If nil, it comes only with \\[fimd-complete]."
 (defcustom fimd-inhibit-functions '(fimd-menu-p fimd-not-typing-p)
   "Functions without arguments; where one returns non-nil no ghost text is shown."
   :type 'hook)
+
+(defcustom fimd-in-menu nil
+  "Whether what fimd would write is in the completion menu, too.
+It comes first there, before what other sources offer; where eglot's server is
+fimd it is there anyway.  Takes effect when `fimd-mode' is turned on."
+  :type 'boolean)
 
 (defvar-keymap fimd-active-map
   :doc "Keys while ghost text shows, before those of every other minor mode."
@@ -578,6 +585,8 @@ Typing what it says is taking it, too."
   (add-hook 'kill-buffer-hook #'fimd--disable nil t)
   (add-hook 'change-major-mode-hook #'fimd--disable nil t)
   (add-hook 'clone-indirect-buffer-hook #'fimd--cloned nil t)
+  (when fimd-in-menu
+    (add-hook 'completion-at-point-functions #'fimd-completion-at-point -50 t))
   (setq fimd--tick (buffer-chars-modified-tick)
         fimd--point (point))
   (fimd--start))
@@ -591,6 +600,7 @@ Typing what it says is taking it, too."
   (remove-hook 'kill-buffer-hook #'fimd--disable t)
   (remove-hook 'change-major-mode-hook #'fimd--disable t)
   (remove-hook 'clone-indirect-buffer-hook #'fimd--cloned t)
+  (remove-hook 'completion-at-point-functions #'fimd-completion-at-point t)
   (fimd--drop)
   (fimd-document-close))
 

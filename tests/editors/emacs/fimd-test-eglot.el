@@ -9,17 +9,8 @@
 
 ;;; Code:
 
-(require 'fimd-test-helper)
-(require 'eglot)
+(require 'fimd-test-server)
 (require 'completion-preview)
-
-(defun fimd-test-eglot ()
-  "Let eglot manage the buffer; return its server."
-  (let ((eglot-sync-connect t)
-        (eglot-connect-timeout fimd-test-limit))
-    (apply #'eglot (eglot--guess-contact))
-    (fimd-test-until "eglot" (eglot-managed-p))
-    (eglot-current-server)))
 
 (ert-deftest fimd-40-beside-clangd ()
   (skip-unless (executable-find "clangd"))
@@ -55,24 +46,6 @@
               (should (jsonrpc-running-p fimd-daemon-connection))
               (should-not (string-match-p "[Ee]rror" (substring (fimd-test-messages) mark))))
           (eglot-shutdown server))))))
-
-(defmacro fimd-test-with-fimd-as-server (name text &rest body)
-  "Run BODY in a file NAME with TEXT whose eglot server is fimd."
-  (declare (indent 2))
-  `(save-window-excursion
-     (fimd-daemon-stop)
-     (let ((eglot-server-programs nil)
-           (eglot-extend-to-xref nil)
-           server)
-       (fimd-eglot-register)
-       (fimd-test-open ,name ,text)
-       (unwind-protect
-           (progn
-             (setq server (fimd-test-eglot))
-             ,@body)
-         (ignore-errors (eglot-shutdown server))
-         (set-buffer-modified-p nil)
-         (kill-buffer)))))
 
 (ert-deftest fimd-41-eglot-with-fimd ()
   (fimd-test-with-fimd-as-server "e/fimd.c" (concat "/* é😀 */ " fimd-test-c)
