@@ -120,5 +120,12 @@
               (should (eq server (car (fimd--connection)))))
           (eglot-shutdown server))))))
 
+(ert-deftest fimd-45-daemon-sees-what-is-taken ()
+  "Though eglot sends changes when idle."
+  (fimd-test-with-fimd-as-server "e/taken.c" fimd-test-c
+    (let ((eglot-send-changes-idle-time 100))
+      (fimd-mode 1)
+      (fimd-test-taking))))
+
 (provide 'fimd-test-eglot)
 ;;; fimd-test-eglot.el ends here
