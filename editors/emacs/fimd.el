@@ -31,6 +31,7 @@
 (require 'fimd-document)
 (require 'fimd-ghost)
 (require 'fimd-menu)
+(require 'fimd-watch)
 
 (declare-function fimd-eglot-current "fimd-eglot")
 (declare-function fimd-eglot-encoding "fimd-eglot")
@@ -576,7 +577,9 @@ Typing what it says is taking it, too."
   (add-to-list 'emulation-mode-map-alists 'fimd--keymaps)
   (add-hook 'fimd-daemon-ready-hook #'fimd--on-ready)
   (add-hook 'fimd-daemon-gone-hook #'fimd--on-gone)
+  (add-hook 'fimd-daemon-gone-hook #'fimd-watch-stop)
   (add-hook 'fimd-daemon-update-functions #'fimd--on-update)
+  (add-hook 'fimd-daemon-watch-functions #'fimd-watch-root)
   (add-hook 'eglot-managed-mode-hook #'fimd--eglot-managed)
   (add-hook 'post-command-hook #'fimd--post-command nil t)
   (add-hook 'after-change-functions #'fimd--after-change nil t)

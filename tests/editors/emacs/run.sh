@@ -1,7 +1,7 @@
 #!/bin/bash
 # The tests of editors/emacs, in a real Emacs with the real daemon, in a home folder of their own.
-# usage: run.sh [PART...]   parts, all without one: lint fit ghost sync daemon eglot menu install
-#   screen
+# usage: run.sh [PART...]   parts, all without one: lint fit ghost sync watch daemon eglot menu
+#   install screen
 # FIMD: the daemon (default: build/cpu/fimd). EMACS: the editor. Exits 77 where that is missing.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -81,7 +81,7 @@ newcomer() {
   fi
 }
 
-for part in "${@:-lint fit ghost sync daemon eglot menu install screen}"; do
+for part in "${@:-lint fit ghost sync watch daemon eglot menu install screen}"; do
   for name in $part; do
     case $name in
     lint)
