@@ -103,20 +103,6 @@
                  (string-replace "  if (r->data == NULL) ret" "@"
                                  (string-replace "|" "" fimd-test-ret)))))
 
-(defun fimd-test-offer ()
-  "All candidates at point in their order, with a cons of those of `completion-at-point'."
-  (pcase-let* ((`(,beg ,end ,table . ,properties)
-                (cdr (run-hook-wrapped 'completion-at-point-functions
-                                       #'completion--capf-wrapper 'all)))
-               (prefix (buffer-substring-no-properties beg end))
-               (metadata (completion-metadata prefix table nil))
-               (all (completion-all-completions prefix table (plist-get properties :predicate)
-                                                (length prefix) metadata))
-               (sort (completion-metadata-get metadata 'display-sort-function)))
-    (when (consp all)
-      (setcdr (last all) nil))
-    (funcall (or sort #'identity) all)))
-
 ;;;; Without a menu
 
 (defun fimd-test-ours ()

@@ -33,5 +33,19 @@
          (set-buffer-modified-p nil)
          (kill-buffer)))))
 
+(defun fimd-test-offer ()
+  "All candidates at point in their order."
+  (pcase-let* ((`(,beg ,end ,table . ,properties)
+                (cdr (run-hook-wrapped 'completion-at-point-functions
+                                       #'completion--capf-wrapper 'all)))
+               (prefix (buffer-substring-no-properties beg end))
+               (metadata (completion-metadata prefix table nil))
+               (all (completion-all-completions prefix table (plist-get properties :predicate)
+                                                (length prefix) metadata))
+               (sort (completion-metadata-get metadata 'display-sort-function)))
+    (when (consp all)
+      (setcdr (last all) nil))
+    (funcall (or sort #'identity) all)))
+
 (provide 'fimd-test-server)
 ;;; fimd-test-server.el ends here
