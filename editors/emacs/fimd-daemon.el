@@ -341,7 +341,10 @@ Return whether it could be sent; a daemon that has just ended is no error."
           (error (fimd-daemon--fail "%s cannot be started: %s" program
                                     (error-message-string problem))))
         (when fimd-daemon-connection
-          (fimd-daemon--initialize fimd-daemon-connection root))))))
+          (fimd-daemon--initialize fimd-daemon-connection root)
+          ;; One that ended before its sentinel was set would never be missed.
+          (unless (jsonrpc-running-p fimd-daemon-connection)
+            (fimd-daemon--on-end fimd-daemon-connection)))))))
 
 (defun fimd-daemon--on-end (conn)
   "Note that the daemon of CONN has ended, later: this is called in the sentinel."
