@@ -59,6 +59,8 @@ The messages hold the text that you edit."
           :documentation "Whether initialize was answered.")
    (roots :initform nil :accessor fimd-connection-roots
           :documentation "The workspace folders the daemon knows.")
+   (watching :initform nil :accessor fimd-connection-watching
+             :documentation "Whether it asked to be told of files that change.")
    (sent :initform nil :accessor fimd-connection-sent
          :documentation "The id of the request sent last.")
    (leaving :initform nil :accessor fimd-connection-leaving
@@ -92,6 +94,9 @@ The messages hold the text that you edit."
 (defvar fimd-daemon-gone-hook nil "Run when our daemon has ended, wanted or not.")
 (defvar fimd-daemon-update-functions nil
   "Called with the connection, a request id, items, and whether these are all.")
+
+(defvar fimd-daemon-watch-functions nil
+  "Called with a folder in which the daemon wants to know of files that change.")
 
 (defvar fimd-daemon--encodings ["utf-32" "utf-16"]
   "The position encodings we offer, the one that Emacs counts in first.")
@@ -145,6 +150,8 @@ The messages hold the text that you edit."
   "Let the daemon of CONN read the folder ROOT, if it does not yet."
   (when (and root (not (member root (fimd-connection-roots conn))))
     (push root (fimd-connection-roots conn))
+    (when (fimd-connection-watching conn)
+      (run-hook-with-args 'fimd-daemon-watch-functions root))
     (fimd-daemon-notify conn :workspace/didChangeWorkspaceFolders
                         (list :event (list :added (vector (fimd-daemon--folder root))
                                            :removed [])))))
@@ -170,10 +177,21 @@ Return whether it could be sent; a daemon that has just ended is no error."
     (error (when (jsonrpc-running-p conn)
              (signal (car problem) (cdr problem))))))
 
-(defun fimd-daemon--on-request (_conn method _params)
-  "Answer the daemon's request METHOD."
+(defun fimd-daemon--register (conn registrations)
+  "Do what the daemon of CONN asks for with REGISTRATIONS: telling of files."
+  (seq-doseq (registration registrations)
+    (when (equal (plist-get registration :method) "workspace/didChangeWatchedFiles")
+      (setf (fimd-connection-watching conn) t)
+      (dolist (root (fimd-connection-roots conn))
+        (run-hook-with-args 'fimd-daemon-watch-functions root)))))
+
+(defun fimd-daemon--on-request (conn method params)
+  "Answer the request METHOD with PARAMS of the daemon of CONN."
   (pcase method
-    ((or 'window/workDoneProgress/create 'client/registerCapability) nil)
+    ('window/workDoneProgress/create nil)
+    ('client/registerCapability
+     (fimd-daemon--register conn (plist-get params :registrations))
+     nil)
     (_ (jsonrpc-error :code -32601 :message "no such method"))))
 
 (defun fimd-daemon--on-progress (value)
@@ -246,7 +264,8 @@ Return whether it could be sent; a daemon that has just ended is no error."
         :capabilities
         (list :general (list :positionEncodings fimd-daemon--encodings)
               :window '(:workDoneProgress t)
-              :workspace '(:workspaceFolders t)
+              :workspace '(:workspaceFolders t
+                           :didChangeWatchedFiles (:dynamicRegistration t))
               :textDocument '(:synchronization (:didSave t)
                               :inlineCompletion (:dynamicRegistration :json-false))
               :experimental '(:fimd (:streaming t)))
@@ -322,7 +341,10 @@ Return whether it could be sent; a daemon that has just ended is no error."
           (error (fimd-daemon--fail "%s cannot be started: %s" program
                                     (error-message-string problem))))
         (when fimd-daemon-connection
-          (fimd-daemon--initialize fimd-daemon-connection root))))))
+          (fimd-daemon--initialize fimd-daemon-connection root)
+          ;; One that ended before its sentinel was set would never be missed.
+          (unless (jsonrpc-running-p fimd-daemon-connection)
+            (fimd-daemon--on-end fimd-daemon-connection)))))))
 
 (defun fimd-daemon--on-end (conn)
   "Note that the daemon of CONN has ended, later: this is called in the sentinel."

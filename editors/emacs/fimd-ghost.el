@@ -165,16 +165,17 @@ What happens on its own lines is judged after the command."
     (length text)))
 
 (defun fimd-ghost-take (length)
-  "Put the first LENGTH characters of what is shown into the buffer."
-  (let* ((text fimd-ghost-shown)
-         (hidden fimd-ghost-hidden)
-         (whole (>= length (length text))))
-    (when whole
+  "Put the first LENGTH characters of what is shown into the buffer.
+All of it takes the place of what it hides in one change, by which the daemon
+knows that it was taken."
+  (let ((text fimd-ghost-shown)
+        (hidden fimd-ghost-hidden))
+    (if (< length (length text))
+        (progn (insert (substring text 0 length))
+               (fimd-ghost-update))
       (fimd-ghost-hide)
-      (delete-region (point) (+ (point) hidden)))
-    (insert (substring text 0 (min length (length text))))
-    (unless whole
-      (fimd-ghost-update))))
+      (set-match-data (list (point) (+ (point) hidden)))
+      (replace-match text t t))))
 
 (provide 'fimd-ghost)
 ;;; fimd-ghost.el ends here

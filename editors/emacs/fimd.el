@@ -30,6 +30,8 @@
 (require 'fimd-daemon)
 (require 'fimd-document)
 (require 'fimd-ghost)
+(require 'fimd-menu)
+(require 'fimd-watch)
 
 (declare-function fimd-eglot-current "fimd-eglot")
 (declare-function fimd-eglot-encoding "fimd-eglot")
@@ -63,6 +65,12 @@ If nil, it comes only with \\[fimd-complete]."
 (defcustom fimd-inhibit-functions '(fimd-menu-p fimd-not-typing-p)
   "Functions without arguments; where one returns non-nil no ghost text is shown."
   :type 'hook)
+
+(defcustom fimd-in-menu nil
+  "Whether what fimd would write is in the completion menu, too.
+It comes first there, before what other sources offer; where eglot's server is
+fimd it is there anyway.  Takes effect when `fimd-mode' is turned on."
+  :type 'boolean)
 
 (defvar-keymap fimd-active-map
   :doc "Keys while ghost text shows, before those of every other minor mode."
@@ -569,7 +577,9 @@ Typing what it says is taking it, too."
   (add-to-list 'emulation-mode-map-alists 'fimd--keymaps)
   (add-hook 'fimd-daemon-ready-hook #'fimd--on-ready)
   (add-hook 'fimd-daemon-gone-hook #'fimd--on-gone)
+  (add-hook 'fimd-daemon-gone-hook #'fimd-watch-stop)
   (add-hook 'fimd-daemon-update-functions #'fimd--on-update)
+  (add-hook 'fimd-daemon-watch-functions #'fimd-watch-root)
   (add-hook 'eglot-managed-mode-hook #'fimd--eglot-managed)
   (add-hook 'post-command-hook #'fimd--post-command nil t)
   (add-hook 'after-change-functions #'fimd--after-change nil t)
@@ -578,6 +588,8 @@ Typing what it says is taking it, too."
   (add-hook 'kill-buffer-hook #'fimd--disable nil t)
   (add-hook 'change-major-mode-hook #'fimd--disable nil t)
   (add-hook 'clone-indirect-buffer-hook #'fimd--cloned nil t)
+  (when fimd-in-menu
+    (add-hook 'completion-at-point-functions #'fimd-completion-at-point -50 t))
   (setq fimd--tick (buffer-chars-modified-tick)
         fimd--point (point))
   (fimd--start))
@@ -591,6 +603,7 @@ Typing what it says is taking it, too."
   (remove-hook 'kill-buffer-hook #'fimd--disable t)
   (remove-hook 'change-major-mode-hook #'fimd--disable t)
   (remove-hook 'clone-indirect-buffer-hook #'fimd--cloned t)
+  (remove-hook 'completion-at-point-functions #'fimd-completion-at-point t)
   (fimd--drop)
   (fimd-document-close))
 

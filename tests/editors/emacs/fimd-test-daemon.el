@@ -125,6 +125,29 @@
       (kill-buffer)
       (fimd-daemon-stop))))
 
+(ert-deftest fimd-36-ended-at-once ()
+  "One that ends before anything looks after it is missed all the same."
+  (fimd-daemon-stop)
+  (let* ((fimd-program "false")
+         (fimd-restart-limit 2)
+         (mark (length (fimd-test-messages)))
+         (wait (lambda (process)
+                 (fimd-test-until "its end" (not (process-live-p process)))
+                 process)))
+    (save-window-excursion
+      (fimd-test-open "d/wrong.c" fimd-test-c)
+      (advice-add 'fimd-daemon--process :filter-return wait)
+      (unwind-protect
+          (progn
+            (fimd-mode 1)
+            (fimd-test-until "giving up" (eq fimd-daemon-state 'failed)))
+        (advice-remove 'fimd-daemon--process wait))
+      (should (= 2 (fimd-test-count "started again" mark)))
+      (should (= 1 (fimd-test-count "M-x fimd-restart" mark)))
+      (set-buffer-modified-p nil)
+      (kill-buffer)
+      (fimd-daemon-stop))))
+
 (ert-deftest fimd-35-settings ()
   "Settings and options of the command line come to the daemon."
   (fimd-daemon-stop)

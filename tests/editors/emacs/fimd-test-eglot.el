@@ -4,22 +4,20 @@
 
 ;;; Commentary:
 
-;; Eglot with clangd in a buffer of `fimd-mode': both answer.  Eglot with fimd: one daemon for both,
+;; Eglot with clangd or pyright in a buffer of `fimd-mode': both answer.  Eglot with fimd: one daemon for both,
 ;; and its text in the completion menu and in `completion-preview-mode'.
 
 ;;; Code:
 
-(require 'fimd-test-helper)
-(require 'eglot)
+(require 'fimd-test-server)
 (require 'completion-preview)
 
-(defun fimd-test-eglot ()
-  "Let eglot manage the buffer; return its server."
-  (let ((eglot-sync-connect t)
-        (eglot-connect-timeout fimd-test-limit))
-    (apply #'eglot (eglot--guess-contact))
-    (fimd-test-until "eglot" (eglot-managed-p))
-    (eglot-current-server)))
+(defun fimd-test-names (server)
+  "The names that SERVER finds in the buffer, waited for."
+  (mapcar (lambda (symbol) (plist-get symbol :name))
+          (eglot--request server :textDocument/documentSymbol
+                          (list :textDocument (eglot--TextDocumentIdentifier))
+                          :timeout fimd-test-limit)))
 
 (ert-deftest fimd-40-beside-clangd ()
   (skip-unless (executable-find "clangd"))
@@ -35,11 +33,7 @@
               (should (eq (fimd-document-connection fimd-document) fimd-daemon-connection))
               (should-not (eq server fimd-daemon-connection))
               ;; clangd answers with the ghost showing; it never sees it.
-              (let ((symbols (eglot--request server :textDocument/documentSymbol
-                                             (list :textDocument (eglot--TextDocumentIdentifier))
-                                             :timeout fimd-test-limit)))
-                (should (equal (mapcar (lambda (symbol) (plist-get symbol :name)) symbols)
-                               '("ring" "ring_init"))))
+              (should (equal (fimd-test-names server) '("ring" "ring_init")))
               (fimd-test-keys "TAB")
               (should-not (fimd-test-ghost))
               (fimd-test-keys "RET")
@@ -55,24 +49,6 @@
               (should (jsonrpc-running-p fimd-daemon-connection))
               (should-not (string-match-p "[Ee]rror" (substring (fimd-test-messages) mark))))
           (eglot-shutdown server))))))
-
-(defmacro fimd-test-with-fimd-as-server (name text &rest body)
-  "Run BODY in a file NAME with TEXT whose eglot server is fimd."
-  (declare (indent 2))
-  `(save-window-excursion
-     (fimd-daemon-stop)
-     (let ((eglot-server-programs nil)
-           (eglot-extend-to-xref nil)
-           server)
-       (fimd-eglot-register)
-       (fimd-test-open ,name ,text)
-       (unwind-protect
-           (progn
-             (setq server (fimd-test-eglot))
-             ,@body)
-         (ignore-errors (eglot-shutdown server))
-         (set-buffer-modified-p nil)
-         (kill-buffer)))))
 
 (ert-deftest fimd-41-eglot-with-fimd ()
   (fimd-test-with-fimd-as-server "e/fimd.c" (concat "/* é😀 */ " fimd-test-c)
@@ -145,6 +121,63 @@
               (should (= 0 (plist-get (jsonrpc-request own :fimd/status nil) :documents)))
               (should (= 1 (plist-get (fimd-test-ask :fimd/status nil) :documents)))
               (should (eq server (car (fimd--connection)))))
+          (eglot-shutdown server))))))
+
+(ert-deftest fimd-45-daemon-sees-what-is-taken ()
+  "Though eglot sends changes when idle."
+  (fimd-test-with-fimd-as-server "e/taken.c" fimd-test-c
+    (let ((eglot-send-changes-idle-time 100))
+      (fimd-mode 1)
+      (fimd-test-taking))))
+
+(defconst fimd-test-shop
+  "class Item:
+    def __init__(self, name: str, price: int):
+        self.name = name
+        self.price = price
+
+
+def total(items: list[Item]) -> int:
+    return sum(item.price for item in items)
+
+
+def cheapest(items: list[Item]) -> Item:|
+"
+  "Python, with a type that only a server can tell.")
+
+(ert-deftest fimd-46-beside-pyright ()
+  (unless (executable-find "pyright-langserver")
+    (ert-skip "pyright is not there; see tests/editors/install.sh"))
+  (let ((fimd-in-menu t)
+        (mark (length (fimd-test-messages))))
+    (fimd-test-with "e/shop.py" fimd-test-shop
+      (let* ((eglot-server-programs '((python-mode . ("pyright-langserver" "--stdio"))))
+             (server (fimd-test-eglot)))
+        (unwind-protect
+            (progn
+              (fimd-test-keys "RET")
+              (fimd-test-settle)
+              (let ((ghost (fimd-test-ghost))
+                    (before (buffer-substring-no-properties (point-min) (point))))
+                (should ghost)
+                (should (eq (fimd-document-connection fimd-document) fimd-daemon-connection))
+                (should-not (eq server fimd-daemon-connection))
+                ;; pyright answers while the ghost text shows, and never sees it.
+                (should (equal (fimd-test-names server) '("Item" "total" "cheapest")))
+                (should (equal ghost (fimd-test-ghost)))
+                (fimd-test-keys "TAB")
+                (should (equal (buffer-substring-no-properties (point-min) (point))
+                               (concat before ghost))))
+              ;; Both in one menu: pyright knows the type.
+              (fimd-test-keys "RET")
+              (delete-region (pos-bol) (point))
+              (fimd-test-type "    items[0].pri")
+              (fimd--drop)
+              (should (fimd-test-until "pyright's word"
+                        (member "price" (mapcar #'substring-no-properties (fimd-test-offer)))))
+              (should (jsonrpc-running-p server))
+              (should (jsonrpc-running-p fimd-daemon-connection))
+              (should-not (string-match-p "[Ee]rror" (substring (fimd-test-messages) mark))))
           (eglot-shutdown server))))))
 
 (provide 'fimd-test-eglot)

@@ -56,6 +56,19 @@ They take the place of RIGHT characters after it."
     (fimd-test-is "x = f(a)[0];|")
     (should-not (fimd-test-ghost))))
 
+(ert-deftest fimd-59-taken-in-one-change ()
+  "Also where something is replaced; the daemon knows by it that the text was taken."
+  (dolist (case '(("x = f(|)" "a)[0];" 1) ("x = f(|" "a);" 0)))
+    (pcase-let ((`(,text ,ghost ,right) case)
+                (changes nil))
+      (fimd-test-with-suggestion text (list ghost) right
+        (let ((count (lambda (beg end length) (push (list (- end beg) length) changes))))
+          (add-hook 'after-change-functions count nil t)
+          (fimd-test-keys "TAB")
+          (remove-hook 'after-change-functions count t))
+        (should (equal changes (list (list (length ghost) right))))
+        (should (eobp))))))
+
 (ert-deftest fimd-52-electric-pairs ()
   "An opener that is typed through brings its closer."
   (fimd-test-with-suggestion "x = |\n" '("foo(a, b);") 0

@@ -254,6 +254,10 @@ The variables ghost, before and after are bound to it and the text around."
             (should-not (fimd-test-settle)))
         (advice-remove 'fimd-daemon-notify listen)))))
 
+(ert-deftest fimd-15-daemon-sees-what-is-taken ()
+  (fimd-test-with "c/taken.c" fimd-test-c
+    (fimd-test-taking)))
+
 (ert-deftest fimd-14-latency ()
   (fimd-restart)
   (let ((text "  if (r->count == r->capacity) return false;

@@ -74,6 +74,32 @@
   "What the buffer's daemon answers to METHOD with PARAMS."
   (jsonrpc-request (car (fimd--connection)) method params))
 
+(defun fimd-test-taken ()
+  "What the buffer's daemon saw taken so far: (ACCEPTED WHOLE WORDS TYPED-THROUGH)."
+  (let ((taken (plist-get (plist-get (fimd-test-ask :fimd/status nil) :statistics) :acceptance)))
+    (mapcar (lambda (key) (plist-get taken key)) '(:accepted :whole :words :typedThrough))))
+
+(defun fimd-test-taking ()
+  "Take ghost text behind a typed blank, first whole and then by a word and a key.
+Look whether the daemon sees each for what it is."
+  (cl-flet ((more (before) (cl-mapcar #'- (fimd-test-taken) before)))
+    (fimd-test-type " ")
+    (fimd-test-until "a ghost" (fimd-test-settle))
+    (let ((before (fimd-test-taken)))
+      (fimd-test-keys "TAB")
+      (should (equal (more before) '(1 1 0 0))))
+    (fimd-test-settle)
+    (fimd-test-keys "C-a C-k")
+    (fimd-test-type "  if (r->data == NULL) ")
+    (fimd-test-until "a ghost" (fimd-test-settle))
+    (let ((before (fimd-test-taken))
+          (ghost (fimd-test-ghost)))
+      ;; Asking makes Emacs send what it has not sent: not before the end.
+      (fimd-test-keys "M-f")
+      (fimd-test-type (substring (fimd-test-ghost) 0 1))
+      (should (equal (more before) '(1 0 1 1)))
+      (should (string-suffix-p (fimd-test-ghost) ghost)))))
+
 (defvar fimd-test-said "" "All that was said in the echo area; *Messages* folds what repeats.")
 
 (defun fimd-test-hear (format &rest arguments)

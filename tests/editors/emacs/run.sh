@@ -1,6 +1,7 @@
 #!/bin/bash
 # The tests of editors/emacs, in a real Emacs with the real daemon, in a home folder of their own.
-# usage: run.sh [PART...]   parts: lint fit ghost sync daemon eglot install screen (all without one)
+# usage: run.sh [PART...]   parts, all without one: lint fit ghost sync watch daemon eglot menu
+#   install screen
 # FIMD: the daemon (default: build/cpu/fimd). EMACS: the editor. Exits 77 where that is missing.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -25,13 +26,17 @@ mkdir -p "$work/home" "$work/tmp" "$work/lisp"
 export HOME=$work/home TMPDIR=$work/tmp XDG_CONFIG_HOME=$work/home/.config
 unset EMACSLOADPATH
 cp "$root"/editors/emacs/*.el "$work/lisp"
+# What tests/editors/install.sh has put there; without it some tests are skipped.
+packages=()
+for name in "$root"/build/editors/emacs/*/; do packages+=(-L "$name"); done
+PATH=$PATH:$root/build/editors/node_modules/.bin
 failed=0
 
 ert() { # NAME
   local log=$work/$1.log
   # Emacs may write neither into the checkout nor a native-compilation cache.
   "$emacs" -Q --batch --eval '(setq native-comp-jit-compilation nil load-prefer-newer t)' \
-    -L "$work/lisp" -L "$here" -l "fimd-test-$1" -f ert-run-tests-batch-and-exit \
+    -L "$work/lisp" -L "$here" "${packages[@]}" -l "fimd-test-$1" -f ert-run-tests-batch-and-exit \
     >"$log" 2>&1 </dev/null
   local status=$?
   sed -n 's/^   passed *[0-9/]* *\([^ ]*\).*/ok   \1/p; s/^  *FAILED *[0-9/]* *\([^ ]*\).*/FAIL \1/p
@@ -76,11 +81,11 @@ newcomer() {
   fi
 }
 
-for part in "${@:-lint fit ghost sync daemon eglot install screen}"; do
+for part in "${@:-lint fit ghost sync watch daemon eglot menu install screen}"; do
   for name in $part; do
     case $name in
     lint)
-      (cd "$work/lisp" && "$emacs" -Q --batch -L . ${PACKAGE_LINT:+-L "$PACKAGE_LINT"} \
+      (cd "$work/lisp" && "$emacs" -Q --batch -L . "${packages[@]}" \
         -l "$here/fimd-test-lint.el" *.el 2>/dev/null) || failed=1
       ;;
     install) newcomer ;;
