@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { check, done, equal, fimd } from './helpers/check.mjs';
+import { check, done, equal, fimd, root } from './helpers/check.mjs';
 
 const CROSS = '\u2717', TICK = '\u2713', NOTE = '\u00b7';
 const home = fs.mkdtempSync(path.join(os.tmpdir(), 'fimd-doctor-'));
@@ -181,19 +181,8 @@ vscode(CROSS, /does not list its extensions/, /code --list-extensions/, 'a list 
 
 // ---- the real Neovim and Emacs
 
-const find = (...names) => {
-  for (const name of names)
-    for (const folder of (process.env.PATH ?? '').split(':'))
-      if (path.isAbsolute(folder) && fs.existsSync(path.join(folder, name))) return path.join(folder, name);
-};
-const version = (file) => {
-  const said = file ? spawnSync(file, ['--version'], { encoding: 'utf8' }).stdout ?? '' : '';
-  const m = said.match(/(\d+)\.(\d+)/);
-  return m ? Number(m[1]) + Number(m[2]) / 1000 : 0;
-};
-const named = process.env.FIMD_NVIM;
-const real_nvim = named || find('nvim-0.12', 'nvim');
-if (version(real_nvim) >= 0.012) {
+const real_nvim = spawnSync(path.join(root, 'tests/editors/neovim/find.sh'), { encoding: 'utf8' }).stdout.trim();
+if (real_nvim) {
   clean();
   // Its path is not looked through for a second one: a link by the name that users have.
   fs.symlinkSync(real_nvim, at('bin/nvim'));
@@ -213,8 +202,9 @@ if (version(real_nvim) >= 0.012) {
   neovim(TICK, /ghost text$/, NONE, 'the real one, an init file with an error of its own');
 } else console.log('left out: no Neovim 0.12');
 
-const real_emacs = find('emacs');
-if (version(real_emacs) >= 30) {
+const real_emacs = (process.env.PATH ?? '').split(':').map((f) => path.join(f, 'emacs')).find((f) => fs.existsSync(f));
+const said = real_emacs ? spawnSync(real_emacs, ['--version'], { encoding: 'utf8' }).stdout : '';
+if (Number(said.match(/Emacs (\d+)/)?.[1]) >= 30) {
   clean();
   fs.symlinkSync(real_emacs, at('bin/emacs'));
   emacs(CROSS, /^30|^[3-9]\d/, /setup emacs/, 'the real one, not set up');
