@@ -1,8 +1,8 @@
 #!/bin/sh
 # Puts Neovim 0.12 into build/nvim where none is on the PATH: Debian's own package, which Debian 12
 # and 13 do not have, with all libraries that it needs, unpacked there and told to use those. No
-# root, and nothing of the system changes; 13 MB to fetch. For x86-64 Debian: others bring their own.
-# Status 1, with one line, where it cannot be had.
+# root, and nothing of the system changes; 13 MB to fetch. For x86-64 Debian: others bring their
+# own. Status 1, with one line, where it cannot be had.
 set -eu
 cd "$(dirname "$0")/../../.."
 tests/editors/neovim/find.sh >/dev/null && exit

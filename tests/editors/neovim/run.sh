@@ -1,8 +1,8 @@
 #!/bin/sh
 # The plug-in in real Neovim with the real daemon: each test_*.lua, or those that are named.
 #   FIMD=build/cpu/fimd tests/editors/neovim/run.sh [short | NAME...]
-# short: what `make test` runs, half a minute of it. FIMD_NVIM is the editor, else see find.sh. 77: no
-# Neovim 0.12, or no daemon.
+# short: what `make test` runs, half a minute of it. FIMD_NVIM is the editor, else see find.sh.
+# 77: no Neovim 0.12, or no daemon.
 here=$(cd "$(dirname "$0")" && pwd)
 unset VIM VIMRUNTIME NVIM NVIM_APPNAME XDG_CONFIG_HOME
 nvim=$("$here/find.sh") || { echo "skipped: no Neovim 0.12"; exit 77; }
