@@ -10,9 +10,9 @@ home=$(mktemp -d) || exit 1
 trap 'rm -rf "$home"' EXIT INT TERM
 if [ "${1:-}" = short ]; then
   export FIMD_TEST_SHORT=1
-  set -- ghost typing daemon servers popup
+  set -- ghost typing streaming daemon servers popup
 fi
-[ $# -gt 0 ] || set -- ghost typing daemon servers commands popup
+[ $# -gt 0 ] || set -- ghost typing streaming daemon servers commands popup
 worst=0
 for name; do
   echo "== $name"

@@ -4,19 +4,26 @@ local T = require('child')
 -- Keeps what the daemon answered, for which text; Stale() holds what is drawn against that.
 local RECORD = T.WATCH_REQUESTS .. [[
   local answers, asked = {}, 0
+  local keeps = {} -- by the number of the request, for lines that come later
   WatchRequests(function(params, done)
     asked = asked + 1
     local row, col = params.position.line, params.position.character
     local line = vim.api.nvim_buf_get_lines(0, row, row + 1, false)[1]
-    return function(err, result, ...)
-      for _, item in ipairs(result and result.items or {}) do
+    local function keep(items)
+      for _, item in ipairs(items) do
         answers[#answers + 1] = {
           before = line:sub(1, col),
           text = line:sub(1, item.range.start.character) .. item.insertText,
         }
       end
-      return done(err, result, ...)
     end
+    return function(err, result, id, ...)
+      keep(result and result.items or {})
+      keeps[id] = keep
+      return done(err, result, id, ...)
+    end
+  end, function(update)
+    keeps[update.id](update.items)
   end)
   function Counts()
     return { asked = asked, answers = #answers }
