@@ -2,6 +2,7 @@
 # The plug-in in real Neovim with the real daemon: each test_*.lua, or those that are named.
 #   FIMD=build/cpu/fimd tests/editors/neovim/run.sh [short | NAME...]
 # short: what `make test` runs, half a minute of it. FIMD_NVIM is the editor, else see find.sh.
+# FIMD_TEST_PLUGINS: checkouts of blink.cmp and so on, for test_menus.lua.
 # 77: no Neovim 0.12, or no daemon.
 here=$(cd "$(dirname "$0")" && pwd)
 unset VIM VIMRUNTIME NVIM NVIM_APPNAME XDG_CONFIG_HOME
@@ -12,7 +13,10 @@ if [ "${1:-}" = short ]; then
   export FIMD_TEST_SHORT=1
   set -- ghost typing streaming daemon servers popup
 fi
-[ $# -gt 0 ] || set -- ghost typing streaming daemon servers commands popup
+if [ $# -eq 0 ]; then
+  set -- ghost typing streaming daemon servers commands popup
+  [ -z "${FIMD_TEST_PLUGINS:-}" ] || set -- "$@" menus
+fi
 worst=0
 for name; do
   echo "== $name"

@@ -395,8 +395,9 @@ local function take(self, client, entry, part)
   local row, col = place()
   local text = parts[part](entry.left)
   local whole = text == entry.left
-  self:abort()
+  -- First, as it may fail, and the offer is then still needed.
   put(self, row, col, whole and col + entry.tail or col, text)
+  self:abort()
   if whole then return end
   -- The rest stays where it is, without a moment of nothing.
   local offer = new_offer(self, client, {})
