@@ -210,7 +210,7 @@ static void check_neovim(report *r, const char *program) {
     char fix[sizeof r->fix];
     snprintf(fix, sizeof fix,
              "in init.lua, behind plug-in managers: vim.opt.rtp:prepend('%s') "
-             "require('fimd').setup({})",
+             "vim.cmd.runtime('plugin/fimd.lua')",
              folder);
     say(r, WRONG, fix, "%s, but your configuration keeps Neovim from loading %s", v.text, folder);
   }

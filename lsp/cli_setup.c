@@ -107,6 +107,7 @@ static void set_up_neovim(setup *s) {
   if (!cli_setup_neovim_files(folder, s->program, put, s)) fail(s, folder, "out of memory");
   puts("Then open a file in Neovim 0.12 or later and type; Tab takes the ghost text.\n"
        "  :checkhealth fimd says what works, :help fimd the rest.");
+  printf("lazy.nvim keeps Neovim from loading packages; there add { dir = '%s' }.\n", folder);
 }
 
 /* The init file with our block in the place of the last one, or at its end. */

@@ -196,7 +196,6 @@ if (real_nvim) {
   write('.config/nvim/init.lua', 'vim.go.loadplugins = false\n');
   const kept = neovim(CROSS, /keeps Neovim from loading/, /rtp:prepend/, 'the real one, without packages');
   write('.config/nvim/init.lua', `vim.go.loadplugins = false\n${kept.fix.replace(/^.*?: /, '')}\n`);
-  fs.symlinkSync(program, at('bin/fimd'));
   neovim(TICK, /ghost text$/, NONE, 'the real one, the fix fixes it');
   write('.config/nvim/init.lua', "io.stdout:write('talk\\n') error('broken')\n");
   neovim(TICK, /ghost text$/, NONE, 'the real one, an init file with an error of its own');
