@@ -335,7 +335,7 @@ static void check_vscode(report *r, const char *program) {
   }
   const char *setup = cli_setup_vsix(program, vsix)
                           ? "fimd setup vscode --write"
-                          : "in a checkout make vsix && make install, then fimd setup vscode --write";
+                          : "in a checkout make -j1 vsix install, then fimd setup vscode --write";
   snprintf(fix, sizeof fix, "in VS Code's settings: \"fimd.path\": \"%s\"", program);
   if (cli_ask(list, LIMIT_MS, said, sizeof said) != CLI_ASK_OK)
     say(r, WRONG, "see what `code --list-extensions` says",
