@@ -109,7 +109,7 @@ endef
 deps:
 	$(call need_debian,$(DEBIAN_TOOLS) $(DEBIAN_LIBS))
 
-deps-test: deps
+deps-test: deps deps-editors
 	$(call need_debian,$(DEBIAN_TEST))
 
 include grammars/grammars.mk

@@ -1,10 +1,8 @@
 /* cli_setup.c - `fimd setup EDITOR`: what an editor needs to show ghost text; says it, or does it.
  *
- * The editors' files travel in the binary. They go where the editor looks by itself; of the user's
- * own files only Emacs' init file is touched, by a block between two marks that the next setup finds
- * again. A file is written beside its place and put there whole. */
+ * cli_setup_files.c knows what goes where. A file is written beside its place, then put there
+ * whole. */
 #include <errno.h>
-#include <limits.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,12 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lsp/buffer.h"
 #include "lsp/cli.h"
-#include "lsp/editor_files.h"
-
-#define BLOCK_BEGIN ";; fimd: written by `fimd setup emacs --write`, up to the closing mark\n"
-#define BLOCK_END ";; fimd: closing mark\n"
+#include "lsp/cli_setup.h"
 
 typedef struct setup {
   bool write;
@@ -71,7 +65,8 @@ static bool write_whole(const char *path, const char *text, size_t len, mode_t m
 }
 
 /* Brings one file up to date, or says that it would be. */
-static void put(setup *s, const char *path, const char *text, size_t len) {
+static void put(void *user, const char *path, const char *text, size_t len) {
+  setup *s = user;
   char to[PATH_MAX];
   struct stat st;
   bool there = realpath(path, to) != NULL; /* a link stays one */
@@ -95,158 +90,62 @@ static void put(setup *s, const char *path, const char *text, size_t len) {
     fail(s, path, strerror(errno));
 }
 
-/* The files below editors/EDITOR/ go below a folder. */
-static void put_editor_files(setup *s, const char *editor, const char *folder) {
-  size_t n = strlen(editor);
-  char path[PATH_MAX];
-  for (const lsp__editor_file *f = lsp__editor_files; f->path != NULL; f++) {
-    if (strncmp(f->path, editor, n) != 0 || f->path[n] != '/') continue;
-    snprintf(path, sizeof path, "%s%s", folder, f->path + n);
-    put(s, path, f->text, f->len);
-  }
+static void fail_place(setup *s, const char *err) {
+  fprintf(stderr, "fimd: %s\n", err);
+  s->failed++;
 }
 
-/* $variable, or `instead` below the home folder; then `rest`. */
-static bool find_folder(setup *s, const char *variable, const char *instead, const char *rest,
-                        char out[PATH_MAX]) {
-  const char *value = getenv(variable), *home = getenv("HOME");
-  int n = -1;
-  if (value != NULL && *value == '/')
-    n = snprintf(out, PATH_MAX, "%s%s", value, rest);
-  else if (home != NULL && *home == '/')
-    n = snprintf(out, PATH_MAX, "%s%s%s", home, instead, rest);
-  if (n > 0 && n < PATH_MAX - NAME_MAX) return true;
-  fail(s, "HOME", "is not set to a folder");
-  return false;
-}
+/* ---- the editors ----------------------------------------------------------------------- */
 
-/* A string of Lua or Emacs Lisp. */
-static void put_quoted(lsp__buffer *b, const char *text) {
-  lsp__buffer_append(b, "\"", 1);
-  for (; *text != '\0'; text++) {
-    if (*text == '"' || *text == '\\') lsp__buffer_append(b, "\\", 1);
-    lsp__buffer_append(b, text, 1);
-  }
-  lsp__buffer_append(b, "\"", 1);
-}
-
-static void put_buffer(setup *s, const char *path, lsp__buffer *b) {
-  if (b->failed)
-    fail(s, path, "out of memory");
-  else
-    put(s, path, b->data, b->len);
-  lsp__buffer_free(b);
-}
-
-/* ---- Neovim ---------------------------------------------------------------------------- */
-
-/* A package of Neovim's own kind, which it loads by itself. What the user's init.lua says first
- * stays. */
 static void set_up_neovim(setup *s) {
-  char folder[PATH_MAX], path[PATH_MAX + 32];
-  if (!find_folder(s, "XDG_DATA_HOME", "/.local/share", "/nvim/site/pack/fimd/start/fimd", folder))
+  char folder[PATH_MAX], err[256];
+  if (!cli_setup_neovim_folder(folder, err, sizeof err)) {
+    fail_place(s, err);
     return;
+  }
   printf("Neovim's package %s\n", folder);
-  put_editor_files(s, "neovim", folder);
-  lsp__buffer b = {0};
-  lsp__buffer_puts(&b,
-                   "-- Written by `fimd setup neovim --write`. To set options, call\n"
-                   "-- require('fimd').setup{...} in init.lua: that comes first, and this does nothing.\n"
-                   "if package.loaded.fimd then return end\n"
-                   "require('fimd').setup({ cmd = ");
-  put_quoted(&b, s->program);
-  lsp__buffer_puts(&b, " })\n"
-                       "local doc = vim.fn.fnamemodify(debug.getinfo(1, 'S').source:sub(2), ':p:h:h') .. '/doc'\n"
-                       "if vim.fn.filereadable(doc .. '/tags') == 0 then pcall(vim.cmd.helptags, doc) end\n");
-  snprintf(path, sizeof path, "%s/plugin/fimd.lua", folder);
-  put_buffer(s, path, &b);
+  if (!cli_setup_neovim_files(folder, s->program, put, s)) fail(s, folder, "out of memory");
   puts("Then open a file in Neovim 0.12 or later and type; Tab takes the ghost text.\n"
        "  :checkhealth fimd says what works, :help fimd the rest.");
-}
-
-/* ---- Emacs ----------------------------------------------------------------------------- */
-
-/* Where Emacs keeps the user's files, and which it reads at its start. */
-static bool find_emacs(setup *s, char folder[PATH_MAX], char init[PATH_MAX]) {
-  char home[PATH_MAX], xdg[PATH_MAX];
-  static const char *const names[] = {".emacs.el", ".emacs"};
-  if (!find_folder(s, "HOME", "", "/", home) ||
-      !find_folder(s, "XDG_CONFIG_HOME", "/.config", "/emacs", xdg))
-    return false;
-  int n = snprintf(folder, PATH_MAX, "%s.emacs.d", home), in_home = -1;
-  for (size_t i = 0; i < sizeof names / sizeof *names && in_home < 0; i++) {
-    if (snprintf(init, PATH_MAX, "%s%s", home, names[i]) < PATH_MAX && exists(init)) in_home = (int)i;
-  }
-  if (in_home < 0 && !exists(folder) && exists(xdg)) n = snprintf(folder, PATH_MAX, "%s", xdg);
-  if (n < PATH_MAX && in_home < 0) n = snprintf(init, PATH_MAX, "%s/init.el", folder);
-  if (n < PATH_MAX - NAME_MAX) return true;
-  fail(s, home, "is too long a name");
-  return false;
-}
-
-static void put_block(lsp__buffer *b, const setup *s, const char *folder) {
-  lsp__buffer_puts(b, BLOCK_BEGIN "(add-to-list 'load-path ");
-  put_quoted(b, folder);
-  lsp__buffer_puts(b, ")\n(require 'fimd)\n(setq fimd-program ");
-  put_quoted(b, s->program);
-  lsp__buffer_puts(b, ")\n(global-fimd-mode 1)\n" BLOCK_END);
+  printf("lazy.nvim keeps Neovim from loading packages; there add { dir = '%s' }.\n", folder);
 }
 
 /* The init file with our block in the place of the last one, or at its end. */
-static void put_init(setup *s, const char *path, const char *folder) {
+static void put_init(setup *s, const char *path, const char *package) {
   size_t len = 0;
   char *have = exists(path) ? cli_read_file(path, &len) : NULL;
-  if (have == NULL && exists(path)) {
-    s->failed++; /* said already */
-    return;
-  }
-  const char *text = have != NULL ? have : "";
-  const char *from = strstr(text, BLOCK_BEGIN);
-  const char *to = from != NULL ? strstr(from, BLOCK_END) : NULL;
   lsp__buffer b = {0};
-  if (from != NULL && to == NULL) {
+  if (have == NULL && exists(path))
+    s->failed++; /* said already */
+  else if (cli_setup_emacs_init(have != NULL ? have : "", len, package, s->program, &b) ==
+           CLI_SETUP_HALF)
     fail(s, path, "has the mark where our lines begin, but not the closing one: remove these lines");
-  } else {
-    lsp__buffer_append(&b, text, from != NULL ? (size_t)(from - text) : len);
-    if (from == NULL && len > 0) lsp__buffer_puts(&b, text[len - 1] == '\n' ? "\n" : "\n\n");
-    put_block(&b, s, folder);
-    if (to != NULL) lsp__buffer_puts(&b, to + strlen(BLOCK_END));
-    put_buffer(s, path, &b);
-  }
+  else if (b.failed)
+    fail(s, path, "out of memory");
+  else
+    put(s, path, b.data, b.len);
+  lsp__buffer_free(&b);
   free(have);
 }
 
 static void set_up_emacs(setup *s) {
-  char folder[PATH_MAX], init[PATH_MAX], package[PATH_MAX + 8];
-  if (!find_emacs(s, folder, init)) return;
-  snprintf(package, sizeof package, "%s/fimd", folder);
+  char package[PATH_MAX], init[PATH_MAX], err[256];
+  if (!cli_setup_emacs_places(package, init, err, sizeof err)) {
+    fail_place(s, err);
+    return;
+  }
   printf("Emacs' package %s\n", package);
-  put_editor_files(s, "emacs", package);
+  cli_setup_emacs_files(package, put, s);
   printf("Lines in %s that load it\n", init);
   put_init(s, init, package);
   puts("Then open a file in Emacs and type; Tab takes the ghost text.\n"
        "  M-x customize-group RET fimd has the options.");
 }
 
-/* ---- VS Code --------------------------------------------------------------------------- */
-
-/* The package that `make vsix` has built, beside this program or where `make install` puts it. */
-static bool find_vsix(const setup *s, char out[PATH_MAX]) {
-  static const char *const places[] = {"fimd.vsix", "../fimd.vsix", "../share/fimd/fimd.vsix"};
-  const char *slash = strrchr(s->program, '/');
-  int folder = slash != NULL ? (int)(slash - s->program) : 0;
-  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-    char path[PATH_MAX + 32];
-    snprintf(path, sizeof path, "%.*s/%s", folder, s->program, places[i]);
-    if (realpath(path, out) != NULL) return true;
-  }
-  return false;
-}
-
 /* VS Code installs a package itself; what it has to say goes through. */
 static void set_up_vscode(setup *s) {
   char vsix[PATH_MAX];
-  if (!find_vsix(s, vsix)) {
+  if (!cli_setup_vsix(s->program, vsix)) {
     fail(s, "fimd.vsix", "not found; in a checkout of fimd, make vsix builds it (node 20 or later)");
     return;
   }
@@ -276,8 +175,7 @@ int cli_setup(const cli_options *o) {
     void (*run)(setup *s);
   } editors[] = {{"neovim", set_up_neovim}, {"emacs", set_up_emacs}, {"vscode", set_up_vscode}};
   setup s = {.write = o->write};
-  ssize_t n = readlink("/proc/self/exe", s.program, sizeof s.program - 1);
-  if (n <= 0) strcpy(s.program, "fimd");
+  cli_setup_program(s.program);
   for (size_t i = 0; o->n_args == 1 && i < sizeof editors / sizeof *editors; i++) {
     if (strcmp(o->args[0], editors[i].name) != 0) continue;
     editors[i].run(&s);

@@ -43,6 +43,7 @@ static const char help_text[] =
     "\n"
     "Check this machine\n"
     "  fimd doctor                   what works, what does not, and one fix for each\n"
+    "  fimd doctor neovim|emacs|vscode  only whether this editor is there and set up\n"
     "  fimd bench [--json]           time the tokenizer, prefill and decode\n"
     "  fimd bench engine [MODEL]     a table: prefill, decode, steps of 1 to 128 tokens, GB/s\n"
     "    --random-weights SIZE:TYPE  a true shape without a file: 0.5b 1.5b 3b 7b 14b 32b, in\n"

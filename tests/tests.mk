@@ -4,7 +4,11 @@ tests/node_modules/.package-lock.json: tests/package-lock.json | deps
 	@cd tests && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
-.PHONY: test test-sanitized
+.PHONY: test test-sanitized deps-editors
+
+# Asks for nothing that is there, and fails for nothing that cannot be had.
+deps-editors: deps
+	@tests/editors/deps.sh
 
 # The same tests twice: as built for use, then under the address and undefined sanitizers.
 test: deps-test ## run all that needs no GPU, then all of it under ASan and UBSan

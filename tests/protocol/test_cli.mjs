@@ -9,13 +9,13 @@ const fimd = process.env.FIMD ?? 'build/fimd';
 const scratch = mkdtempSync(join(tmpdir(), 'fimd-cli-'));
 let checks = 0;
 
-function run(args, input = '') {
-  const r = spawnSync(fimd, args, { input, encoding: 'utf8', timeout: 300_000 });
+function run(args, input = '', env = process.env) {
+  const r = spawnSync(fimd, args, { input, env, encoding: 'utf8', timeout: 300_000 });
   assert.equal(r.signal, null, `${args.join(' ')} died of ${r.signal}: ${r.stderr}`);
   return r;
 }
-function ok(args, input) {
-  const r = run(args, input);
+function ok(args, input, env) {
+  const r = run(args, input, env);
   assert.equal(r.status, 0, `fimd ${args.join(' ')}: exit ${r.status}\n${r.stderr}`);
   checks++;
   return r.stdout;
@@ -138,11 +138,12 @@ assert.equal(ok(['complete', file, '6:16']), json.text + '\n');
 refused(1, /no line 6 with a column 17/, ['complete', file, '6:17']);
 refused(1, /no line 9/, ['complete', file, '9:1']);
 
-// doctor, demo and bench run and say what they should.
-const doctor = ok(['doctor']);
+// doctor, demo and bench run and say what they should. (The editors: test_doctor_editors.mjs.)
+const alone = { ...process.env, PATH: '/nonexistent' };
+const doctor = ok(['doctor'], '', alone);
 assert.ok(!doctor.includes('\u2717'), doctor);
 for (const word of ['CPU', 'GPU', 'memory', 'grammars', 'model', 'completion']) assert.ok(doctor.includes(`\u2713 ${word}`), word);
-assert.ok(ok(['doctor', '--unload-after', '10']).includes('given back after 10 min'));
+assert.ok(ok(['doctor', '--unload-after', '10'], '', alone).includes('given back after 10 min'));
 const sick = run(['doctor', '--model', './no-such-model.gguf']);
 assert.equal(sick.status, 1);
 assert.match(sick.stdout, /\u2717 model[^\n]*\n\s+fix: /);

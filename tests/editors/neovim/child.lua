@@ -52,12 +52,20 @@ function M.fimd()
 end
 
 -- For the edited Neovim: on_request(params, done) is called with every request for inline
--- completions, and gives what is called with the answer in done's place.
+-- completions, and gives what is called with the answer in done's place; on_update, which may be
+-- nil, with what is told of an answer later.
 M.WATCH_REQUESTS = [[
-  function WatchRequests(on_request)
+  function WatchRequests(on_request, on_update)
     local start = vim.lsp.rpc.start
-    vim.lsp.rpc.start = function(...)
-      local rpc = start(...)
+    vim.lsp.rpc.start = function(cmd, dispatchers, ...)
+      local told = dispatchers.notification
+      dispatchers = setmetatable({
+        notification = function(method, params)
+          if on_update and method == 'fimd/inlineCompletion/didUpdate' then on_update(params) end
+          return told(method, params)
+        end,
+      }, { __index = dispatchers })
+      local rpc = start(cmd, dispatchers, ...)
       local request = rpc.request
       rpc.request = function(method, params, done, ...)
         if method == 'textDocument/inlineCompletion' then done = on_request(params, done) end
@@ -147,11 +155,12 @@ function child:ghost()
   return g ~= vim.NIL and g or nil
 end
 
+-- Ghost text of which no lines are still to come.
 function child:wait_ghost(test, limit)
   local g
   local ok = M.wait(function()
-    g = self:ghost()
-    return g ~= nil and (not test or test(g))
+    g = self:lua('return not Growing() and Ghost()')
+    return g and g ~= vim.NIL and (not test or test(g))
   end, limit)
   return ok and g or nil
 end

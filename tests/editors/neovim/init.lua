@@ -41,5 +41,13 @@ function _G.Ghost()
   return out
 end
 
+-- Whether later lines of the ghost text are on their way.
+function _G.Growing()
+  local ok, all = pcall(require, 'vim.lsp._capability')
+  local class = ok and all.all.inline_completion
+  local self = class and class.active[vim.api.nvim_get_current_buf()]
+  return self ~= nil and self.fimd ~= nil and self.fimd.live ~= nil
+end
+
 assert(loadstring(vim.env.FIMD_TEST_BEFORE or ''))()
 require('fimd').setup(vim.json.decode(vim.env.FIMD_TEST_SETUP))

@@ -1,19 +1,22 @@
 #!/bin/sh
 # The plug-in in real Neovim with the real daemon: each test_*.lua, or those that are named.
-#   FIMD=build/cpu/fimd tests/editors/neovim/run.sh [NAME...]
-# FIMD_NVIM is the editor (default: nvim-0.12, else nvim). 77: no Neovim 0.12, or no daemon.
+#   FIMD=build/cpu/fimd tests/editors/neovim/run.sh [short | NAME...]
+# short: what `make test` runs, half a minute of it. FIMD_NVIM is the editor, else see find.sh.
+# FIMD_TEST_PLUGINS: checkouts of blink.cmp and so on, for test_menus.lua.
+# 77: no Neovim 0.12, or no daemon.
 here=$(cd "$(dirname "$0")" && pwd)
 unset VIM VIMRUNTIME NVIM NVIM_APPNAME XDG_CONFIG_HOME
-nvim=${FIMD_NVIM:-$(command -v nvim-0.12 || command -v nvim)}
-if [ -z "$nvim" ] ||
-  ! "$nvim" --clean --headless +'exe has("nvim-0.12") ? "qa!" : "cq!"' 2>/dev/null
-then
-  echo "skipped: no Neovim 0.12"
-  exit 77
-fi
+nvim=$("$here/find.sh") || { echo "skipped: no Neovim 0.12"; exit 77; }
 home=$(mktemp -d) || exit 1
 trap 'rm -rf "$home"' EXIT INT TERM
-[ $# -gt 0 ] || set -- ghost typing daemon servers commands popup
+if [ "${1:-}" = short ]; then
+  export FIMD_TEST_SHORT=1
+  set -- ghost typing streaming daemon servers popup
+fi
+if [ $# -eq 0 ]; then
+  set -- ghost typing streaming daemon servers commands popup
+  [ -z "${FIMD_TEST_PLUGINS:-}" ] || set -- "$@" menus
+fi
 worst=0
 for name; do
   echo "== $name"

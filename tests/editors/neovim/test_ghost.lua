@@ -192,6 +192,14 @@ T.check(T.wait(function()
   return c:line():match('^  queue_init%(.+%)') ~= nil
 end, 20000) and not c:line():find('))', 1, true), 'accepted between the parentheses', c:line())
 
+-- A map of the user's own, of the kind that may not change text while it runs.
+c:lua([[vim.keymap.set('i', '<F2>', function()
+  return require('fimd').accept() and '' or 'nothing'
+end, { expr = true })]])
+g = shown(OPEN)
+c:press('<F2>')
+same(replaced(OPEN, OPEN[#OPEN] .. whole(g)), 'accepted from an <expr> map')
+
 T.check(#c:errors() == 0, 'no error in any log', c:errors())
 c:stop()
 T.done()

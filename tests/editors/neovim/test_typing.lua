@@ -4,19 +4,26 @@ local T = require('child')
 -- Keeps what the daemon answered, for which text; Stale() holds what is drawn against that.
 local RECORD = T.WATCH_REQUESTS .. [[
   local answers, asked = {}, 0
+  local keeps = {} -- by the number of the request, for lines that come later
   WatchRequests(function(params, done)
     asked = asked + 1
     local row, col = params.position.line, params.position.character
     local line = vim.api.nvim_buf_get_lines(0, row, row + 1, false)[1]
-    return function(err, result, ...)
-      for _, item in ipairs(result and result.items or {}) do
+    local function keep(items)
+      for _, item in ipairs(items) do
         answers[#answers + 1] = {
           before = line:sub(1, col),
           text = line:sub(1, item.range.start.character) .. item.insertText,
         }
       end
-      return done(err, result, ...)
     end
+    return function(err, result, id, ...)
+      keep(result and result.items or {})
+      keeps[id] = keep
+      return done(err, result, id, ...)
+    end
+  end, function(update)
+    keeps[update.id](update.items)
   end)
   function Counts()
     return { asked = asked, answers = #answers }
@@ -87,13 +94,15 @@ local right = plain:text()
 T.check(#right > #vim.split(T.samples()['queue.c'], '\n') + 9, 'the keys make text')
 plain:stop()
 
-for _, how in ipairs({
+local paces = {
   { name = 'without a pause', pause = 0 },
   { name = '30 ms a key', pause = 30 },
   { name = '30 ms a key, no debounce', pause = 30, setup = { settings = { debounce = 0 } } },
   { name = '30 ms a key, asked 20 ms later', pause = 30, setup = { delay = 20 } },
   { name = "60 ms a key, Neovim's own pace", pause = 60, setup = { delay = 200 } },
-}) do
+}
+if vim.env.FIMD_TEST_SHORT then paces = vim.list_slice(paces, 1, 2) end
+for _, how in ipairs(paces) do
   local c, seen, stale = typed(how.setup, how.pause)
   local n = c:lua('return Counts()')
   T.say('%s: %d keys, %d requests, %d answers; looked %d times, ghost text in %d', how.name, #KEYS,

@@ -8,7 +8,8 @@
 -- (an offer). Before anything is drawn or taken, the offer is held against the line as it is now:
 -- what was typed of it is taken off, and where something else was typed it is gone. An answer to a
 -- text or cursor that is no more is dropped. And our client is asked at once, as the daemon has a
--- debounce of its own and drops stale work; other clients keep their 200 ms.
+-- debounce of its own and drops stale work; other clients keep their 200 ms. It also answers with
+-- the first line already, and the text grows as the others are told of.
 --
 -- For that some methods of Neovim's own class are wrapped. They are no public interface: where they
 -- are not what they were, M.guarded() is false and all is left as Neovim has it.
@@ -179,27 +180,59 @@ local function stamp(self)
   return ('%d %d %d'):format(vim.api.nvim_buf_get_changedtick(self.bufnr), row, col)
 end
 
+-- Whether what comes for a request can still be shown. Else it was dismissed, or is for a text or a
+-- cursor that is no more: then there is a newer request.
+local function is_wanted(self, asked)
+  if not vim.startswith(vim.api.nvim_get_mode().mode, 'i') then return false end
+  if vim.api.nvim_get_current_buf() ~= self.bufnr then return false end
+  return mine(self).asked == asked and asked == stamp(self)
+end
+
+-- final: there are no lines to come.
+local function offer_items(self, client, items, by_hand, final)
+  local own = mine(self)
+  local at = is_ours(self, client) and self.current._index - items_before(self, client) or 1
+  own.offer = new_offer(self, client, items)
+  own.offer.by_hand = by_hand
+  if is_ours(self, client) then self.current = nil end
+  reconcile(self, client)
+  if not own.offer then return end
+  local n = #own.offer.shown
+  if final and own.turn and n > 1 then at = own.turn > 0 and 2 or n end
+  if final then own.turn = nil end
+  if at > 1 and at <= n then self:select(items_before(self, client) + at, true) end
+end
+
 -- asked: the stamp of the request.
 local function on_answer(self, client, asked, err, result, ctx)
   if err or not result or result == vim.NIL then
     self:handler(err, nil, ctx)
     return
   end
-  if not vim.startswith(vim.api.nvim_get_mode().mode, 'i') then return end
-  if vim.api.nvim_get_current_buf() ~= self.bufnr then return end
-  local own = mine(self)
-  -- Dismissed, or for a text or a cursor that is no more: then there is a newer request.
-  if own.asked ~= asked or asked ~= stamp(self) then return end
-  local turn = own.turn
-  own.turn = nil
-  own.offer = new_offer(self, client, result.items or result)
-  own.offer.by_hand = ctx.params.context.triggerKind == INVOKED
-  if is_ours(self, client) then self.current = nil end
-  reconcile(self, client)
-  if turn and own.offer and #own.offer.shown > 1 then
-    self:select(items_before(self, client) + (turn > 0 and 2 or #own.offer.shown), true)
-  end
+  if not is_wanted(self, asked) then return end
+  local more = type(result) == 'table' and result.more == true
+  local by_hand = ctx.params.context.triggerKind == INVOKED
+  if is_ours(self, client) then self.current = nil end -- begins at the first
+  mine(self).live = more and { id = ctx.request_id, asked = asked, by_hand = by_hand } or nil
+  offer_items(self, client, result.items or result, by_hand, not more)
   status.refresh(self.bufnr)
+end
+
+-- The daemon answers with the first line and tells of the others as the model writes them: the
+-- text of an answer that is still shown grows where it stands.
+function M.on_update(params, client_id)
+  local client = vim.lsp.get_client_by_id(client_id)
+  for _, self in pairs(class and client and class.active or {}) do
+    local own = mine(self)
+    local live = own.live
+    if live and live.id == params.id then
+      if params.final then own.live = nil end
+      if is_wanted(self, live.asked) and own.offer then
+        offer_items(self, client, params.items, live.by_hand, params.final)
+      end
+      if params.final then status.refresh(self.bufnr) end
+    end
+  end
 end
 
 local function ask(self, client, kind)
@@ -208,7 +241,7 @@ local function ask(self, client, kind)
   if vim.api.nvim_get_current_buf() ~= self.bufnr then return end
   if kind == AUTOMATIC and own.asked == stamp(self) then return end
   local asked = stamp(self)
-  own.asked = asked
+  own.asked, own.live = asked, nil
   own.number = (own.number or 0) + 1
   local number = own.number
   status.working(self.bufnr, true)
@@ -261,7 +294,7 @@ end
 function wrapped.abort(self)
   local own = mine(self)
   base.abort(self)
-  own.offer, own.asked, own.turn = nil, nil, nil
+  own.offer, own.asked, own.turn, own.live = nil, nil, nil, nil
   local client = client_of(self)
   if client then self.client_state[client.id].items = nil end
   status.working(self.bufnr, false)
@@ -362,8 +395,9 @@ local function take(self, client, entry, part)
   local row, col = place()
   local text = parts[part](entry.left)
   local whole = text == entry.left
-  self:abort()
+  -- First, as it may fail, and the offer is then still needed.
   put(self, row, col, whole and col + entry.tail or col, text)
+  self:abort()
   if whole then return end
   -- The rest stays where it is, without a moment of nothing.
   local offer = new_offer(self, client, {})

@@ -30,8 +30,12 @@ end
 
 local function settings()
   -- Where there is ghost text the popup would say the same a second time.
-  return vim.tbl_extend('keep', { enable = status.enabled }, config.current.settings,
-    { popup = M.mode() ~= 'ghost' })
+  local ghost = M.mode() == 'ghost'
+  local all = vim.tbl_extend('keep', { enable = status.enabled }, config.current.settings,
+    { popup = not ghost, streaming = true })
+  -- Neovim by itself would take the first line for all there is.
+  if not (ghost and require('fimd.ghost').guarded()) then all.streaming = false end
+  return all
 end
 
 local ends = {} -- when it ended by itself, milliseconds
@@ -198,6 +202,11 @@ local function lsp_config()
     end,
     init_options = { fimd = settings() },
     settings = { fimd = settings() },
+    handlers = {
+      ['fimd/inlineCompletion/didUpdate'] = function(_, params, ctx)
+        require('fimd.ghost').on_update(params, ctx.client_id)
+      end,
+    },
     get_language_id = function(_, filetype)
       return ({ cs = 'csharp', sh = 'shellscript', bash = 'shellscript' })[filetype] or filetype
     end,
