@@ -14,7 +14,7 @@ if [ "${1:-}" = short ]; then
   set -- ghost typing streaming daemon servers popup
 fi
 if [ $# -eq 0 ]; then
-  set -- ghost typing streaming daemon servers commands popup
+  set -- ghost typing streaming daemon servers pyright commands popup
   [ -z "${FIMD_TEST_PLUGINS:-}" ] || set -- "$@" menus
 fi
 worst=0

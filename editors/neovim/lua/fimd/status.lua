@@ -38,7 +38,7 @@ local function take_status(result)
     M.percent = math.floor(model.progress * 100)
   end
   local last = (result.statistics or {}).last or {}
-  M.last_ms = last.totalMs
+  M.last_ms = (last.answerMs or 0) > 0 and last.answerMs or nil -- 0: there was none yet
 end
 
 -- Asks the daemon how it is. done(status, why) is called once both are there, with nil for what
@@ -109,7 +109,8 @@ function M.line()
   if kind == 'failed' then return 'fimd: no model' end
   if kind == 'quiet' then return 'fimd: ' .. M.reason:gsub('%%', '%%%%') end
   if kind == 'ready' then
-    return M.last_ms and ('fimd: %.0f ms'):format(M.last_ms) or 'fimd: ready'
+    if not M.last_ms then return 'fimd: ready' end
+    return M.last_ms < 1 and 'fimd: <1 ms' or ('fimd: %.0f ms'):format(M.last_ms)
   end
   return 'fimd: ' .. kind
 end
