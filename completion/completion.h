@@ -191,7 +191,7 @@ typedef struct completion_why {
   int errors;         /* places the grammar cannot read with the text, less those without it; valid
                          where gated */
   bool gated;         /* the grammar was asked */
-  bool unjudged;      /* it was, and had no time to say anything: the text is as the model wrote it */
+  bool unjudged;      /* it was, and had no time to say anything: nothing was cut */
   int cut;            /* bytes that were taken away from what the model wrote, for it */
   const completion_piece *pieces; /* [n_pieces] of the prompt */
   int n_pieces;

@@ -1,14 +1,14 @@
 /* decide.c - whether to ask the model at all, and how much of what it wrote is worth showing.
  *
- * Where the grammar can read the whole document with the text accepted, that is shown. Else, as code
- * that is being written is broken most of the time, what counts is the difference, and that is
- * judged from near (gate.h): the text is shortened, first by whole lines, then at the places of its
- * first line where all its own brackets are closed; what leaves the fewest places that cannot be
- * read is shown, of several the longest. Where even that leaves more than there were without it
+ * Where the grammar can read the whole document with the text accepted, that is shown. Else, as
+ * code that is being written is broken most of the time, what counts is the difference, and that
+ * is judged from near (gate.h): the text is shortened, first by whole lines, then at the places of
+ * its first line where all its own brackets are closed; what leaves the fewest places that cannot
+ * be read is shown, of several the longest. Where even that leaves more than there were without it
  * nothing is. A document that could be read before must be read still. The grammar is asked of the
  * polished text, as that is what would stand in the document. Where the grammar has no time to say
- * anything of the text (gate.h), it is shown as it is, and fimd/why says so; where it has said no, and
- * has no time for shorter ones, nothing is shown. */
+ * anything of the text (gate.h), it is shown as it is, and fimd/why says so; where it has said no,
+ * and has no time for shorter ones, nothing is shown. */
 #include <string.h>
 
 #include "completion/gate.h"

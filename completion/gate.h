@@ -2,14 +2,15 @@
  *
  * Asked several times for every answer, so it must not cost what a file costs: what is parsed is
  * the text from the definition that the cursor stands in to the next one, as the lines that begin
- * at the margin show them, and at most a few thousand bytes to either side. A missing bracket can make
- * a parser try again and again to the end of the file; here that is near. What counts is the
+ * at the margin show them, and at most a few thousand bytes to either side. A missing bracket can
+ * make a parser try again and again to the end of the file; here that is near. What counts is the
  * difference between two parses of the same stretch, so it need not be complete code.
  *
  * What the questions about one answer may cost together is bounded, as an answer waits for them.
- * Counted are steps of the parser, which are the same on every machine, so that the same text has the
- * same fate; and as steps in badly broken code may take fifty times as long as others, the thread's own
- * time, too. What cannot be told within that is said to be unknown. Engine thread only. */
+ * Counted are steps of the parser, which are the same on every machine, so that the same text has
+ * the same fate; and as steps in badly broken code may take fifty times as long as others, the
+ * thread's own time, too. What cannot be told within that is said to be unknown. Engine thread
+ * only. */
 #ifndef FIMD_COMPLETION_GATE_H
 #define FIMD_COMPLETION_GATE_H
 
@@ -51,10 +52,10 @@ void completion__gate_close(completion__gate *g);
  * `absorbed` more bytes; negative: fewer; COMPLETION__GATE_UNKNOWN. */
 int completion__gate_ask(const completion__gate *g, completion__slice put, size_t absorbed);
 
-/* 1: the grammar can read all of the document with bytes start..end replaced by `put`, 0: it cannot,
- * -1: it could not anyway, far away from there, or it cannot be told. One incremental parse that
- * ends with the first error and takes no more than a part of the budget; the document's own tree
- * stays as it is. */
+/* 1: the grammar can read all of the document with bytes start..end replaced by `put`, 0: it
+ * cannot, -1: it could not anyway, far away from there, or it cannot be told. One incremental
+ * parse that ends with the first error and takes no more than a part of the budget; the document's
+ * own tree stays as it is. */
 int completion__gate_reads(completion__gate_budget *b, completion__document *d,
                            completion__text *text, size_t start, size_t end,
                            completion__slice put);

@@ -44,8 +44,8 @@ static void assert_made(completion__parser *p, completion__document *d, completi
   completion__syntax_delete(fresh.syntax);
 }
 
-/* `waits`: the thread has done it; else it is taken at once: the first one is under way then, the last
- * one not begun. */
+/* `waits`: the thread has done it; else it is taken at once: the first one is under way then, the
+ * last one not begun. */
 static void take_all(bool waits, bool last_first) {
   completion__opened *o = completion__opened_new(INFINITY);
   completion__parser *p = completion__parser_new(INFINITY);

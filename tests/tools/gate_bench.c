@@ -1,13 +1,13 @@
 /* gate_bench.c - what it costs to ask the grammar of a text that a model has written.
  *   gate_bench [-n HOLES] [-v] FILE...
  * One to four lines are cut out of a file, and a text for the hole is judged as a completion would
- * be (decide.c), right after the document was parsed and again after one more key, of which the tree
- * does not know. Texts: "true": what stood there, as far as the stop rules let it; "other": the
- * lines of another place in the file, which mostly do not fit; "broken": the true text in a document
- * that has an unclosed bracket at its beginning. Prints milliseconds of the processor's time, how often
- * a text was cut and how often nothing was left, and of the texts left, in how many the whole file
- * has more errors than before ("adds"), and in how many where it had none ("breaks", of so many such
- * files). -v: the slowest, too. */
+ * be (decide.c), right after the document was parsed and again after one more key, of which the
+ * tree does not know. Texts: "true": what stood there, as far as the stop rules let it; "other":
+ * the lines of another place in the file, which mostly do not fit; "broken": the true text in a
+ * document that has an unclosed bracket at its beginning. Prints milliseconds of the processor's
+ * time, how often a text was cut and how often nothing was left, and of the texts left, in how
+ * many the whole file has more errors than before ("adds"), and in how many where it had none
+ * ("breaks", of so many such files). -v: the slowest, too. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +59,8 @@ static double cpu_ms(void) {
 static int count_errors(completion__slice a, completion__slice put, completion__slice rest,
                         const char *uri) {
   completion__buffer all = {0};
-  if (completion__buffer_append(&all, a.s, a.len) || completion__buffer_append(&all, put.s, put.len) ||
+  if (completion__buffer_append(&all, a.s, a.len) ||
+      completion__buffer_append(&all, put.s, put.len) ||
       completion__buffer_append(&all, rest.s, rest.len))
     exit(1);
   int errors = completion_parse_errors(NULL, uri, all.s, all.len);
@@ -111,7 +112,8 @@ static void judge(bench *b, int which, completion__documents *all, size_t at, co
   if (completion__buffer_append(&r.text, text, len)) exit(1);
   completion__slice t = completion__buffer_slice(&r.text);
   for (size_t n = 1; n <= len; n++)
-    if (completion__stop_check(&r.stop_rules, completion__slice_cut(t, 0, n), false, &r.keep)) break;
+    if (completion__stop_check(&r.stop_rules, completion__slice_cut(t, 0, n), false, &r.keep))
+      break;
   double start = cpu_ms();
   if (completion__decide_shown(&r)) exit(1);
   note(b, which, &r, cpu_ms() - start, at, key);
@@ -178,8 +180,8 @@ static int by_time(const void *a, const void *b) {
 }
 
 static void report(bench *b, bool slowest) {
-  printf("%-8s %6s %8s %8s %8s %8s %8s %7s %7s %8s %7s %7s\n", "ms", "n", "mean", "p50", "p90", "p99",
-         "most", "cut", "quiet", "unjudged", "adds", "breaks");
+  printf("%-8s %6s %8s %8s %8s %8s %8s %7s %7s %8s %7s %7s\n", "ms", "n", "mean", "p50", "p90",
+         "p99", "most", "cut", "quiet", "unjudged", "adds", "breaks");
   for (int c = 0; c < CASES; c++) {
     int n = b->n[c], cut = 0, quiet = 0, unjudged = 0, adds = 0, could = 0, breaks = 0;
     double sum = 0;
@@ -194,14 +196,16 @@ static void report(bench *b, bool slowest) {
       could += b->samples[c][i].could;
       breaks += b->samples[c][i].breaks;
     }
-    printf("%-8s %6d %8.3f %8.3f %8.3f %8.3f %8.3f %6.1f%% %6.1f%% %7.1f%% %6.1f%% %3d of %d\n", cases[c], n, sum / n,
+    printf("%-8s %6d %8.3f %8.3f %8.3f %8.3f %8.3f %6.1f%% %6.1f%% %7.1f%% %6.1f%% %3d of %d\n",
+           cases[c], n, sum / n,
            b->samples[c][n / 2].ms, b->samples[c][n * 9 / 10].ms, b->samples[c][n * 99 / 100].ms,
            b->samples[c][n - 1].ms, 100.0 * cut / n, 100.0 * quiet / n,
            100.0 * unjudged / n, 100.0 * adds / n, breaks, could);
     for (int i = n - 1; slowest && i >= 0 && i >= n - SLOWEST; i--) {
       const sample *s = &b->samples[c][i];
       printf("  %8.2f ms  %s byte %zu%s, cut %d%s\n", s->ms, s->file, s->at,
-             s->key ? " after a key" : "", s->cut, s->quiet ? ", quiet" : s->unjudged ? ", unjudged" : "");
+             s->key ? " after a key" : "", s->cut,
+             s->quiet ? ", quiet" : s->unjudged ? ", unjudged" : "");
     }
   }
 }
