@@ -183,12 +183,15 @@ int completion_new(completion **out, engine *e, const completion_options *option
   pthread_cond_init(&c->idle, NULL);
   specials_collect(c);
   c->parser = completion__parser_new(COMPLETION__PATIENCE_MS);
+  c->opened = completion__opened_new(COMPLETION__PATIENCE_MS);
   if (engine_pool_new(&c->pool, 0) == 0) c->workspace = completion__workspace_new(e, c->pool);
-  int status = c->parser && c->workspace ? 0 : COMPLETION_ENOMEM;
+  int status = c->parser && c->opened && c->workspace ? 0 : COMPLETION_ENOMEM;
+  if (!status) c->parser->opened = c->opened;
   if (!status) status = completion_set_options(c, options);
   if (!status) status = run_errand(c, &(errand){0}, errand_open);
   if (status) {
     completion__parser_delete(c->parser);
+    completion__opened_delete(c->opened);
     completion__workspace_delete(c->workspace);
     engine_pool_delete(c->pool);
     pthread_cond_destroy(&c->idle);
@@ -208,6 +211,7 @@ void completion_delete(completion *c) {
   pthread_mutex_unlock(&c->lock);
   completion__workspace_delete(c->workspace);
   run_errand(c, &(errand){0}, errand_close);
+  completion__opened_delete(c->opened);
   completion__documents_free(&c->documents);
   engine_pool_delete(c->pool);
   pthread_cond_destroy(&c->idle);
@@ -241,8 +245,11 @@ int completion_document_set(completion *c, const completion_document *d) {
       d && d->uri ? completion__documents_find(&c->documents, d->uri) : NULL;
   completion__text *old = known ? completion__text_hold(known->text) : NULL;
   int status = completion__documents_set(&c->documents, d);
-  if (!status && c->documents.n > before)
-    completion__workspace_opened(c->workspace, c->documents.items[before]->path);
+  if (!status && c->documents.n > before) {
+    completion__document *opened = c->documents.items[before];
+    completion__workspace_opened(c->workspace, opened->path);
+    completion__opened_add(c->opened, opened, opened->text);
+  }
   if (!status && known)
     completion__edits_note(&c->edits, known, completion__text_slice(old),
                            completion__text_slice(known->text));
@@ -255,6 +262,7 @@ void completion_document_remove(completion *c, const char *uri) {
   if (!d) return;
   completion__workspace_closed(c->workspace, d->path);
   completion__edits_forget(&c->edits, d);
+  completion__opened_remove(c->opened, d);
   completion__documents_remove(&c->documents, uri);
 }
 
@@ -279,7 +287,9 @@ int completion_root_changed(completion *c, const char *path) {
 }
 
 completion_workspace_info completion_workspace_get_info(completion *c) {
-  return completion__workspace_get_info(c->workspace);
+  completion_workspace_info info = completion__workspace_get_info(c->workspace);
+  info.busy |= completion__opened_busy(c->opened);
+  return info;
 }
 
 void completion_workspace_wait(completion *c) { completion__workspace_wait(c->workspace); }

@@ -5,7 +5,8 @@
  * and polishes the text. Knows nothing of JSON-RPC: positions are byte offsets in UTF-8.
  *
  * Threads: every function here may be called from one "front" thread (the LSP loop). Context,
- * prompt and decoding run on the engine thread; on_update and on_done are called there.
+ * prompt and decoding run on the engine thread; on_update and on_done are called there. Folders are
+ * read, and documents that were opened are parsed, by a thread each.
  *
  * Errors: 0 or a negative completion_status. */
 #ifndef FIMD_COMPLETION_H
@@ -109,7 +110,7 @@ int completion_root_changed(completion *c, const char *path);
 /* The files of the workspace folders that git does not ignore, that are no secrets, not binary and
  * not huge are read, in the background, into the pool that guesses come from (engine.h). */
 typedef struct completion_workspace_info {
-  bool busy;      /* folders are being walked */
+  bool busy;      /* folders are being walked, or documents that were opened are parsed */
   int status;     /* completion_status of the last walk */
   int files;      /* that the folders' last walks read */
   size_t bytes;   /* of them */
@@ -190,6 +191,7 @@ typedef struct completion_why {
   int errors;         /* places the grammar cannot read with the text, less those without it; valid
                          where gated */
   bool gated;         /* the grammar was asked */
+  bool unjudged;      /* it was, and had no time to say anything: nothing was cut */
   int cut;            /* bytes that were taken away from what the model wrote, for it */
   const completion_piece *pieces; /* [n_pieces] of the prompt */
   int n_pieces;

@@ -1,12 +1,14 @@
 /* decide.c - whether to ask the model at all, and how much of what it wrote is worth showing.
  *
- * Where the grammar can read the whole document with the text accepted, that is shown. Else, as code
- * that is being written is broken most of the time, what counts is the difference, and that is
- * judged from near (gate.h): the text is shortened, first by whole lines, then at the places of its
- * first line where all its own brackets are closed; what leaves the fewest places that cannot be
- * read is shown, of several the longest. Where even that leaves more than there were without it
+ * Where the grammar can read the whole document with the text accepted, that is shown. Else, as
+ * code that is being written is broken most of the time, what counts is the difference, and that
+ * is judged from near (gate.h): the text is shortened, first by whole lines, then at the places of
+ * its first line where all its own brackets are closed; what leaves the fewest places that cannot
+ * be read is shown, of several the longest. Where even that leaves more than there were without it
  * nothing is. A document that could be read before must be read still. The grammar is asked of the
- * polished text, as that is what would stand in the document. */
+ * polished text, as that is what would stand in the document. Where the grammar has no time to say
+ * anything of the text (gate.h), it is shown as it is, and fimd/why says so; where it has said no,
+ * and has no time for shorter ones, nothing is shown. */
 #include <string.h>
 
 #include "completion/gate.h"
@@ -35,8 +37,13 @@ completion_quiet completion__decide_quiet(const completion__run *r) {
 /* What is judged, and where it would stand. */
 typedef struct trial {
   completion__run *r;
+  completion__gate_budget budget;
   completion__gate gate;
   size_t start, end; /* bytes of the document's text that would be replaced, but for the absorbed */
+  completion__buffer asked; /* owned: the last text the gate was asked of, */
+  size_t asked_absorb;      /* as `absorb` */
+  int asked_errors;         /* and what it said */
+  bool unknown; /* the budget is spent */
 } trial;
 
 /* What would be put in for text[keep]; *absorb as ever. *shown: something is left of it. */
@@ -51,29 +58,38 @@ static int make_text(const completion__run *r, size_t keep, completion__buffer *
   return status;
 }
 
-/* How many more errors there are with text[keep]. */
-static int ask(const trial *t, size_t keep, bool *shown, int *status) {
+/* How many more errors there are with text[keep]; sets t->unknown where that cannot be told. */
+static int ask(trial *t, size_t keep, bool *shown, int *status) {
   completion__buffer put = {0};
   size_t absorb = 0;
   int errors = 0;
   *status = make_text(t->r, keep, &put, &absorb, shown);
-  if (!*status && *shown)
-    errors = completion__gate_ask(&t->gate, completion__buffer_slice(&put), absorb);
-  completion__buffer_free(&put);
+  completion__slice text = completion__buffer_slice(&put);
+  if (*status || !*shown) {
+    completion__buffer_free(&put);
+    return 0;
+  }
+  bool again = t->asked.len && absorb == t->asked_absorb &&
+               completion__slice_equal(text, completion__buffer_slice(&t->asked));
+  errors = again ? t->asked_errors : completion__gate_ask(&t->gate, text, absorb);
+  t->unknown = errors == COMPLETION__GATE_UNKNOWN;
+  completion__buffer_free(&t->asked);
+  t->asked = put;
+  t->asked_absorb = absorb;
+  t->asked_errors = errors;
   return errors;
 }
 
 /* Can the grammar read the whole document with text[keep]? As completion__gate_reads. */
-static int reads(const trial *t, size_t keep, bool *shown, int *status) {
+static int reads(trial *t, size_t keep, bool *shown, int *status) {
   const completion__view *v = &t->r->j->views[0];
   completion__buffer put = {0};
   size_t absorb = 0;
   int read = -1;
   *status = make_text(t->r, keep, &put, &absorb, shown);
   if (!*status && *shown)
-    read = completion__gate_reads(t->r->c->parser, v->document, v->text, t->start,
-                                  t->end + absorb, completion__buffer_slice(&put),
-                                  &t->r->j->job.cancel);
+    read = completion__gate_reads(&t->budget, v->document, v->text, t->start, t->end + absorb,
+                                  completion__buffer_slice(&put));
   completion__buffer_free(&put);
   return read;
 }
@@ -111,19 +127,33 @@ static int find_cuts(const completion__run *r, size_t *cuts) {
   return n;
 }
 
-/* The best of cuts[from..n), the longest of several, into *best; -1: nothing is left of any. */
-static int find_best(const trial *t, const size_t *cuts, int from, int n, int *best, int *least) {
+/* The best of cuts[from..n), the longest of several, into *best; -1: nothing is left of any. Where
+ * the budget is spent, of those before that. */
+static int find_best(trial *t, const size_t *cuts, int from, int n, int *best, int *least) {
   *best = -1;
   for (int i = from; i < n; i++) {
     bool shown;
     int status, errors = ask(t, cuts[i], &shown, &status);
     if (status) return status;
+    if (t->unknown) break;
     if (!shown || (*best >= 0 && errors >= *least)) continue;
     *best = i;
     *least = errors;
     if (errors <= -t->gate.errors) break; /* none at all */
   }
   return 0;
+}
+
+static void keep_first(completion__run *r, size_t keep, int errors) {
+  r->verdict.gated = true;
+  r->verdict.errors = errors;
+  r->verdict.cut += (int)(r->keep - keep);
+  r->keep = keep;
+}
+
+static void keep_nothing(completion__run *r) {
+  keep_first(r, 0, 1);
+  r->verdict.quiet = COMPLETION_QUIET_BROKEN;
 }
 
 /* Sets keep to the best cut, or to nothing. `strict`: the document as it is can be read, and so it
@@ -137,16 +167,17 @@ static int shorten(trial *t, bool strict) {
     bool shown;
     int status = find_best(t, cuts, from, n, &best, &least);
     if (status) return status;
+    if (t->unknown && best < 0 && !strict) { /* not even of the whole text */
+      r->verdict.unjudged = true;
+      return 0;
+    }
     if (best < 0 || least > 0 || !strict || reads(t, cuts[best], &shown, &status) == 1) break;
     if (status) return status;
   }
-  bool good = best >= 0 && least <= 0;
-  size_t keep = good ? cuts[best] : 0;
-  r->verdict.gated = true;
-  r->verdict.errors = good ? least : 1;
-  if (!good) r->verdict.quiet = COMPLETION_QUIET_BROKEN;
-  r->verdict.cut += (int)(r->keep - keep);
-  r->keep = keep;
+  if (best >= 0 && least <= 0)
+    keep_first(r, cuts[best], least);
+  else
+    keep_nothing(r);
   return 0;
 }
 
@@ -155,24 +186,30 @@ static int pass_gate(completion__run *r) {
   const completion__view *v = &j->views[0];
   bool chosen = j->has_selection, shown;
   trial t = {.r = r,
+             .budget = completion__gate_begin(r->c->parser, &j->job.cancel),
              .start = completion__text_offset(v->text, chosen ? j->selected_start : j->offset),
              .end = completion__text_offset(v->text, chosen ? j->selected_end : j->offset)};
   const grammars_language *l = v->text->language;
   if (r->keep == 0 || j->options.no_gate || !l) return 0;
+  completion__run_scan(r);
   int status, read = reads(&t, r->keep, &shown, &status);
   if (status || !shown) return status; /* it is there already: nothing to judge */
   if (read == 1) {
     r->verdict.gated = true;
     return 0;
   }
-  bool strict = read == 0 && completion__gate_reads(r->c->parser, v->document, v->text, t.start,
-                                                    t.start, (completion__slice){0},
-                                                    &j->job.cancel) == 1;
-  if (completion__gate_open(&t.gate, r->c->parser, l, completion__text_slice(v->text), t.start,
-                            t.end, &j->job.cancel)) {
+  bool strict = read == 0 && completion__gate_reads(&t.budget, v->document, v->text, t.start,
+                                                    t.start, (completion__slice){0}) == 1;
+  if (completion__gate_open(&t.gate, &t.budget, l, completion__text_slice(v->text), t.start,
+                            t.end)) {
     status = shorten(&t, strict);
     completion__gate_close(&t.gate);
+  } else if (strict) {
+    keep_nothing(r);
+  } else {
+    r->verdict.unjudged = true;
   }
+  completion__buffer_free(&t.asked);
   return status ? status : atomic_load(&j->job.cancel) ? COMPLETION_ECANCELLED : 0;
 }
 

@@ -29,6 +29,19 @@ typedef struct completion__found found;
 
 /* ---- queries --------------------------------------------------------------------------- */
 
+/* Who is referenced is found by words near the cursor; references in the query only cost, and what
+ * is most frequent in code costs most. */
+static void keep_definitions(TSQuery *q, const char *tags) {
+  static const completion__slice mark = {"@definition.", 12};
+  for (uint32_t i = 0; i < ts_query_pattern_count(q); i++) {
+    completion__slice pattern =
+        completion__slice_of(tags + ts_query_start_byte_for_pattern(q, i),
+                             ts_query_end_byte_for_pattern(q, i) -
+                                 ts_query_start_byte_for_pattern(q, i));
+    if (completion__slice_find(pattern, 0, mark) == pattern.len) ts_query_disable_pattern(q, i);
+  }
+}
+
 static const TSQuery *query_for(completion__parser *p, const grammars_language *l) {
   for (int i = 0; i < grammars_count(); i++) {
     if (grammars_at(i) != l) continue;
@@ -39,13 +52,7 @@ static const TSQuery *query_for(completion__parser *p, const grammars_language *
     TSQueryError error;
     q->query = ts_query_new(l->grammar(), l->tags, (uint32_t)strlen(l->tags), &at, &error);
     if (!q->query) return NULL;
-    /* Who is referenced is found by words near the cursor; references in the query only cost. */
-    for (uint32_t c = 0; c < ts_query_capture_count(q->query); c++) {
-      uint32_t len;
-      const char *name = ts_query_capture_name_for_id(q->query, c, &len);
-      if (len > 10 && memcmp(name, "reference.", 10) == 0)
-        ts_query_disable_capture(q->query, name, len);
-    }
+    keep_definitions(q->query, l->tags);
     return q->query;
   }
   return NULL;

@@ -2,8 +2,17 @@
 #include "completion/gate.h"
 
 #include <string.h>
+#include <time.h>
 
 #define ELSEWHERE 1000 /* bytes: an error that far away is none of a place's */
+
+/* Of the parser's patience. A step mostly takes 50 microseconds. */
+#define TIME_SHARE 25
+#define STEPS_PER_MS 20.0
+/* Of what is left of the budget: */
+#define SHARE_READS 0.34
+#define SHARE_STRETCH 0.34
+#define SHORTER 4 /* so much the second stretch is */
 
 /* ---- the stretch ----------------------------------------------------------------------- */
 
@@ -26,17 +35,17 @@ static completion__slice line_at(completion__slice t, size_t start) {
   return completion__slice_cut(t, start, completion__line_end(t, start));
 }
 
-void completion__gate_stretch(completion__slice all, size_t start, size_t end, size_t *from,
-                              size_t *to) {
+void completion__gate_stretch(completion__slice all, size_t start, size_t end, size_t most,
+                              size_t *from, size_t *to) {
   size_t at = completion__line_start(all, start);
-  while (at > 0 && start - at < COMPLETION__GATE_BYTES) {
+  while (at > 0 && start - at < most) {
     size_t previous = completion__line_start(all, at - 1);
     if (begins(line_at(all, previous), line_at(all, at))) break;
     at = previous;
   }
   *from = at;
   at = completion__line_end(all, end);
-  while (at < all.len && at - end < COMPLETION__GATE_BYTES) {
+  while (at < all.len && at - end < most) {
     size_t next = at + 1, previous = completion__line_start(all, at);
     if (next >= all.len || begins(line_at(all, previous), line_at(all, next))) break;
     at = completion__line_end(all, next);
@@ -46,6 +55,19 @@ void completion__gate_stretch(completion__slice all, size_t start, size_t end, s
 
 /* ---- parses ---------------------------------------------------------------------------- */
 
+/* Of this thread alone: others may be at work, too. */
+static double cpu_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+completion__gate_budget completion__gate_begin(completion__parser *p, const atomic_bool *cancel) {
+  double ms = completion__parser_patience(p) / TIME_SHARE;
+  return (completion__gate_budget){
+      .parser = p, .cancel = cancel, .steps = ms * STEPS_PER_MS, .until_ms = cpu_ms() + ms};
+}
+
 /* Code in parts, one after the other, and when to give up on it. */
 typedef struct code {
   const completion__slice *parts;
@@ -53,7 +75,8 @@ typedef struct code {
 } code;
 
 typedef struct waiting {
-  completion__patience patience;
+  completion__gate_budget *budget;
+  double steps, until_ms; /* for this parse */
   bool strict; /* give up with the first error */
   bool failed; /* that is why */
 } waiting;
@@ -75,23 +98,32 @@ static const char *read_code(void *payload, uint32_t at, TSPoint point, uint32_t
 
 static bool progress(TSParseState *state) {
   waiting *w = state->payload;
+  w->steps--;
+  w->budget->steps--;
   w->failed = w->strict && state->has_error; /* in every way to read it */
-  return w->failed || completion__patience_ends(&w->patience);
+  return w->failed || (w->budget->cancel && atomic_load(w->budget->cancel)) || w->steps < 0 ||
+         cpu_ms() > w->until_ms;
 }
 
-static TSTree *parse(completion__parser *p, const grammars_language *l, code c, const TSTree *old,
-                     waiting *w) {
+/* A parse that may take so much of what is left of the budget. */
+static waiting wait_for(completion__gate_budget *b, double share, bool strict) {
+  double now = cpu_ms();
+  return (waiting){.budget = b,
+                   .steps = b->steps * share,
+                   .until_ms = now + (b->until_ms - now) * share,
+                   .strict = strict};
+}
+
+/* NULL: it was given up, or not even begun. */
+static TSTree *parse(const grammars_language *l, code c, const TSTree *old, waiting *w) {
+  TSParser *parser = w->budget->parser->parser;
   TSInput input = {.payload = &c, .read = read_code, .encoding = TSInputEncodingUTF8};
   TSParseOptions options = {.payload = w, .progress_callback = progress};
-  if (!ts_parser_set_language(p->parser, l->grammar())) return NULL;
-  TSTree *tree = ts_parser_parse_with_options(p->parser, old, input, options);
-  ts_parser_reset(p->parser);
+  if (!(w->steps > 0) || cpu_ms() > w->until_ms || !ts_parser_set_language(parser, l->grammar()))
+    return NULL;
+  TSTree *tree = ts_parser_parse_with_options(parser, old, input, options);
+  ts_parser_reset(parser);
   return tree;
-}
-
-static waiting wait_for(const completion__parser *p, const atomic_bool *cancel, bool strict) {
-  return (waiting){.patience = {completion__now_ms() + completion__parser_patience(p), cancel},
-                   .strict = strict};
 }
 
 /* The edit by which `put` takes the place of `out` behind `before`. */
@@ -110,25 +142,30 @@ static TSInputEdit edit_of(completion__slice lead, completion__slice before, com
 
 /* ---- from near ------------------------------------------------------------------------- */
 
-bool completion__gate_open(completion__gate *g, completion__parser *p, const grammars_language *l,
-                           completion__slice all, size_t start, size_t end,
-                           const atomic_bool *cancel) {
+static bool open_stretch(completion__gate *g, completion__gate_budget *b,
+                         const grammars_language *l, completion__slice all, size_t start,
+                         size_t end, size_t most) {
   size_t from, to;
-  if (!l) return false;
-  completion__gate_stretch(all, start, end, &from, &to);
-  *g = (completion__gate){.parser = p,
+  completion__gate_stretch(all, start, end, most, &from, &to);
+  *g = (completion__gate){.budget = b,
                           .language = l,
-                          .cancel = cancel,
                           .before = completion__slice_cut(all, from, start),
                           .rest = completion__slice_cut(all, start, to),
                           .replaced = end - start};
   /* What stands before it in the file is not code at all, for this grammar. */
   if (from > 0 && strcmp(l->name, "php") == 0) g->lead = completion__slice_of("<?php\n", 6);
   const completion__slice parts[] = {g->lead, g->before, g->rest};
-  waiting w = wait_for(p, cancel, false);
-  g->tree = parse(p, l, (code){parts, 3}, NULL, &w);
+  waiting w = wait_for(b, SHARE_STRETCH, false);
+  g->tree = parse(l, (code){parts, 3}, NULL, &w);
   if (g->tree) g->errors = completion__syntax_errors(g->tree);
   return g->tree != NULL;
+}
+
+bool completion__gate_open(completion__gate *g, completion__gate_budget *b,
+                           const grammars_language *l, completion__slice all, size_t start,
+                           size_t end) {
+  return l && (open_stretch(g, b, l, all, start, end, COMPLETION__GATE_BYTES) ||
+               open_stretch(g, b, l, all, start, end, COMPLETION__GATE_BYTES / SHORTER));
 }
 
 void completion__gate_close(completion__gate *g) {
@@ -141,13 +178,14 @@ int completion__gate_ask(const completion__gate *g, completion__slice put, size_
   TSInputEdit edit = edit_of(g->lead, g->before, out, put);
   const completion__slice parts[] = {g->lead, g->before, put,
                                      completion__slice_cut(g->rest, out.len, g->rest.len)};
-  waiting w = wait_for(g->parser, g->cancel, false);
+  waiting w = wait_for(g->budget, 1, false);
   TSTree *old = ts_tree_copy(g->tree);
   ts_tree_edit(old, &edit);
-  TSTree *tree = parse(g->parser, g->language, (code){parts, 4}, old, &w);
+  TSTree *tree = parse(g->language, (code){parts, 4}, old, &w);
   ts_tree_delete(old);
-  int errors = tree ? completion__syntax_errors(tree) - g->errors : -g->errors;
-  if (tree) ts_tree_delete(tree);
+  if (!tree) return COMPLETION__GATE_UNKNOWN;
+  int errors = completion__syntax_errors(tree) - g->errors;
+  ts_tree_delete(tree);
   return errors;
 }
 
@@ -169,21 +207,23 @@ static bool fails_elsewhere(const TSTree *tree, size_t at) {
   return found;
 }
 
-int completion__gate_reads(completion__parser *p, completion__document *d, completion__text *text,
-                           size_t start, size_t end, completion__slice put,
-                           const atomic_bool *cancel) {
-  const TSTree *near = completion__syntax_near(p, d, text, cancel);
+int completion__gate_reads(completion__gate_budget *b, completion__document *d,
+                           completion__text *text, size_t start, size_t end,
+                           completion__slice put) {
+  const TSTree *near = completion__syntax_near(b->parser, d, text, b->cancel);
   if (!near || text->len + put.len > COMPLETION__SYNTAX_BYTES || fails_elsewhere(near, start))
     return -1;
+  if (start == end && !put.len && !d->syntax->stale.any)
+    return !ts_node_has_error(ts_tree_root_node(near));
   completion__slice all = completion__text_slice(text);
   const completion__slice parts[] = {completion__slice_cut(all, 0, start), put,
                                      completion__slice_cut(all, end, all.len)};
   TSInputEdit edit =
       edit_of((completion__slice){0}, parts[0], completion__slice_cut(all, start, end), put);
-  waiting w = wait_for(p, cancel, true);
+  waiting w = wait_for(b, SHARE_READS, true);
   TSTree *old = ts_tree_copy(near);
   ts_tree_edit(old, &edit);
-  TSTree *tree = parse(p, text->language, (code){parts, 3}, old, &w);
+  TSTree *tree = parse(text->language, (code){parts, 3}, old, &w);
   ts_tree_delete(old);
   if (!tree) return w.failed ? 0 : -1;
   bool read = !ts_node_has_error(ts_tree_root_node(tree));

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "completion/opened.h"
 #include "completion/recent.h"
 #include "completion/reuse.h"
 #include "completion/through.h"
@@ -23,6 +24,7 @@ struct completion {
 
   engine_pool *pool;
   completion__workspace *workspace;
+  completion__opened *opened;
 
   /* Front thread. */
   completion_options options;

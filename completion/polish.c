@@ -26,8 +26,7 @@ static completion__slice cut_foreign(const completion__polish *p, completion__sl
 /* A closing bracket that closes nothing, neither in the text nor before the cursor: the text
  * ends there. Braces are left to the stop rules: what they close may stand far above. */
 static completion__slice cut_dangling(const completion__polish *p, completion__slice t) {
-  completion__scan scan;
-  completion__scan_before(&scan, p->language, p->before);
+  completion__scan scan = *p->at_cursor;
   if (!completion__scan_in_code(&scan) || completion__language_is(p->language, "bash"))
     return t; /* case's patterns */
   completion__scan_event event;
@@ -49,8 +48,7 @@ static bool is_closing(const completion__polish *p, char c) {
 
 /* The state after t, from the cursor's on, with the brackets before it forgotten. */
 static completion__scan state_after(const completion__polish *p, completion__slice t) {
-  completion__scan scan;
-  completion__scan_before(&scan, p->language, p->before);
+  completion__scan scan = *p->at_cursor;
   scan.depth = 0;
   completion__scan_feed(&scan, t);
   return scan;
@@ -351,8 +349,8 @@ static int append_lines(const completion__polish *p, completion__slice t, bool t
 
 /* ---- all of it ------------------------------------------------------------------------- */
 
-int completion__polish_text(const completion__polish *p, completion__slice text,
-                            completion__buffer *out, size_t *absorb) {
+static int polish(const completion__polish *p, completion__slice text, completion__buffer *out,
+                  size_t *absorb) {
   *absorb = 0;
   completion__slice tail = completion__slice_cut(p->after, 0, completion__line_end(p->after, 0));
   while (tail.len && completion__is_blank(tail.s[tail.len - 1])) tail.len--;
@@ -385,4 +383,14 @@ int completion__polish_text(const completion__polish *p, completion__slice text,
       memcmp(t.s + t.len - tail.len, tail.s, tail.len) == 0)
     *absorb = tail.len; /* it ends with all of it */
   return append_lines(p, t, trim, out);
+}
+
+int completion__polish_text(const completion__polish *p, completion__slice text,
+                            completion__buffer *out, size_t *absorb) {
+  if (p->at_cursor) return polish(p, text, out, absorb);
+  completion__scan scan;
+  completion__scan_before(&scan, p->language, p->before);
+  completion__polish with = *p;
+  with.at_cursor = &scan;
+  return polish(&with, text, out, absorb);
 }

@@ -12,6 +12,7 @@
 typedef struct completion__polish {
   const grammars_language *language;
   completion__slice before, after;  /* of the cursor */
+  const completion__scan *at_cursor; /* the state after `before`; NULL: found out */
   const completion__slice *special; /* [n_special] names of the special tokens */
   int n_special;
   bool crlf; /* line ends of the result */

@@ -25,6 +25,8 @@ typedef struct completion__run {
   size_t typed;                      /* bytes at the end of before that follow the anchor */
   completion__recent_key key; /* all that the answer depends on */
   completion_source source;
+  bool scanned;               /* at_cursor is known: */
+  completion__scan at_cursor; /* how the code stands there */
   completion__stop stop_rules;
   completion__buffer text; /* generated, from the cursor on */
   size_t keep;             /* bytes of it, once a rule said stop */
@@ -104,6 +106,8 @@ int completion__run_polish(const completion__run *r, size_t keep, completion__bu
                            size_t *absorb);
 /* Fills shown and absorb, where that was not done. 0 or a completion_status. */
 int completion__run_finish(completion__run *r);
+/* Before it is called many times: what all of them would find out is found out. */
+void completion__run_scan(completion__run *r);
 /* After a step. False: what the user types is something else. */
 bool completion__tell_step(completion__run *r);
 void completion__tell_end(completion__run *r);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "completion/edits.h"
+#include "completion/opened.h"
 #include "completion/similar.h"
 
 #define SKIP_AFTER_SLOW 16 /* requests */
@@ -32,10 +33,19 @@ completion__parser *completion__parser_new(double patience_ms) {
 
 double completion__parser_patience(const completion__parser *p) { return p->patience_ms; }
 
+void completion__parser_borrow(completion__parser *p, const completion__parser *from,
+                               const grammars_language *l) {
+  for (int i = 0; i < grammars_count(); i++) {
+    if (grammars_at(i) != l || p->queries[i].tried || !from->queries[i].tried) continue;
+    p->queries[i] = from->queries[i];
+    p->queries[i].borrowed = true;
+  }
+}
+
 void completion__parser_delete(completion__parser *p) {
   if (!p) return;
   for (int i = 0; p->queries && i < grammars_count(); i++)
-    if (p->queries[i].query) ts_query_delete(p->queries[i].query);
+    if (p->queries[i].query && !p->queries[i].borrowed) ts_query_delete(p->queries[i].query);
   free(p->queries);
   if (p->cursor) ts_query_cursor_delete(p->cursor);
   if (p->parser) ts_parser_delete(p->parser);
@@ -161,9 +171,16 @@ static void follow(completion__syntax *s, completion__text *text) {
   take_text(s, text);
 }
 
+/* What is known of the document, if only of the text that was opened. */
+static completion__syntax *known(completion__parser *p, completion__document *d,
+                                 const atomic_bool *cancel) {
+  if (!d->syntax && p->opened) d->syntax = completion__opened_take(p->opened, p, d, cancel);
+  return d->syntax;
+}
+
 const TSTree *completion__syntax_tree(completion__parser *p, completion__document *d,
                                       completion__text *text, const atomic_bool *cancel) {
-  if (!d->syntax) d->syntax = calloc(1, sizeof *d->syntax);
+  if (!known(p, d, cancel)) d->syntax = calloc(1, sizeof *d->syntax);
   completion__syntax *s = d->syntax;
   if (!s || !text->language || text->len > COMPLETION__SYNTAX_BYTES) return NULL;
   if (s->text == text && s->tree && !s->stale.any) return s->tree;
@@ -195,7 +212,7 @@ const TSTree *completion__syntax_tree(completion__parser *p, completion__documen
 
 const TSTree *completion__syntax_near(completion__parser *p, completion__document *d,
                                       completion__text *text, const atomic_bool *cancel) {
-  completion__syntax *s = d->syntax;
+  completion__syntax *s = known(p, d, cancel);
   if (!s || !s->tree || s->text->language != text->language) goto exact;
   if (s->text == text) return s->tree;
   completion__range before = s->stale;

@@ -54,9 +54,11 @@ struct completion__syntax {
 typedef struct completion__language_query { /* made when a language is first met */
   TSQuery *query;                           /* NULL: tried in vain */
   bool tried;
+  bool borrowed; /* from another parser */
 } completion__language_query;
 
 typedef struct completion__parser {
+  struct completion__opened *opened; /* borrowed: who may have parsed a document already, or NULL */
   TSParser *parser;
   TSQueryCursor *cursor;
   completion__language_query *queries; /* [grammars_count()] */
@@ -70,6 +72,9 @@ typedef struct completion__parser {
  * NULL: out of memory. */
 completion__parser *completion__parser_new(double patience_ms);
 double completion__parser_patience(const completion__parser *p);
+/* The query of a language that `from`, who outlives p, has made: one takes up to 30 ms. */
+void completion__parser_borrow(completion__parser *p, const completion__parser *from,
+                               const grammars_language *l);
 void completion__parser_delete(completion__parser *p); /* NULL is a no-op */
 
 /* Makes the document's syntax that of the text. Returns the tree, borrowed until the next call

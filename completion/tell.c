@@ -16,6 +16,7 @@ int completion__run_polish(const completion__run *r, size_t keep, completion__bu
   completion__polish p = {.language = j->views[0].text->language,
                           .before = r->before,
                           .after = r->after,
+                          .at_cursor = r->scanned ? &r->at_cursor : NULL,
                           .special = r->c->special,
                           .n_special = r->c->n_special,
                           .crlf = j->views[0].text->crlf};
@@ -27,6 +28,11 @@ int completion__run_finish(completion__run *r) {
   int status = completion__run_polish(r, r->keep, &r->shown, &r->absorb);
   r->polished = status == 0;
   return status;
+}
+
+void completion__run_scan(completion__run *r) {
+  completion__scan_before(&r->at_cursor, r->j->views[0].text->language, r->before);
+  r->scanned = true;
 }
 
 /* Is the model, by what it has written, too unsure for a request that nobody made by hand? */
@@ -55,6 +61,7 @@ static void fill_why(const completion__run *r, const completion_result *result,
                           .confidence = v->confidence,
                           .errors = v->errors,
                           .gated = v->gated,
+                          .unjudged = v->unjudged,
                           .cut = v->cut};
   if (r->source == COMPLETION_FROM_MODEL || r->source == COMPLETION_FROM_TYPED) {
     why->pieces = r->c->reuse.prompt.listed.pieces;

@@ -100,6 +100,7 @@ static cJSON *why_json(const completion_why *w) {
   cJSON_AddStringToObject(j, "extent", w->extent != NULL ? w->extent : "");
   if (w->confidence > 0) cJSON_AddNumberToObject(j, "confidence", w->confidence);
   if (w->gated) cJSON_AddNumberToObject(j, "errorsAdded", w->errors);
+  if (w->unjudged) cJSON_AddBoolToObject(j, "unjudged", true);
   cJSON_AddNumberToObject(j, "cut", w->cut);
   cJSON *pieces = cJSON_AddArrayToObject(j, "pieces");
   for (int i = 0; i < w->n_pieces; i++) {

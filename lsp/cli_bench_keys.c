@@ -4,7 +4,8 @@
  * The daemon is a child that is spoken to as an editor does; the clock runs from the first byte of
  * didChange (or didOpen) to the last byte of the answer. One to four lines are cut out of a file
  * and written again:
- *   new file   didOpen and the first request: all of the prompt is computed
+ *   new file   didOpen and the first request at once: all of the prompt is computed
+ *   first key  the first key, in a file that was opened before: likewise
  *   new line   the first line stands and Enter was pressed: the prompt is another one
  *   other key  a key that is not what the ghost text said: the model writes anew
  *   next key   a key that agrees with it: nothing is computed
@@ -35,8 +36,9 @@
 #define TOKENS_MAX 32
 #define KEYS 4
 
-enum { NEW_FILE, NEW_LINE, OTHER_KEY, NEXT_KEY, KINDS };
-static const char *const kind_names[KINDS] = {"new file", "new line", "other key", "next key"};
+enum { NEW_FILE, FIRST_KEY, NEW_LINE, OTHER_KEY, NEXT_KEY, KINDS };
+static const char *const kind_names[KINDS] = {"new file", "first key", "new line", "other key",
+                                               "next key"};
 
 /* Of one answer. What the daemon tells of itself is of its last answer. */
 enum { TOTAL, FIRST, IO, CONTEXT, PROMPT, PREFILL, STEPS, HOST, GATE, PARTS };
@@ -213,6 +215,18 @@ static bool write_hole(bench *b, const hole *h) {
   return ok;
 }
 
+/* As a person does who opens a file, reads and types. */
+static bool write_first(bench *b, const hole *h) {
+  double start_ms = 0;
+  char *uri = open_hole(b, h, &start_ms);
+  size_t at = h->from;
+  bool ok = uri != NULL && replay__wait_ready(&b->client) &&
+            type(b, h, FIRST_KEY, uri, 2, &at, lsp__utf8_length((unsigned char)h->text[at]));
+  if (uri != NULL) ok = cli_client_close(&b->client, uri) && ok;
+  free(uri);
+  return ok;
+}
+
 /* The model is taken to have said something else before the first key. */
 static bool write_other(bench *b, const hole *h) {
   double start_ms = 0;
@@ -233,14 +247,17 @@ static bool write_other(bench *b, const hole *h) {
 }
 
 /* 1: done, 0: none there, -1: failed. */
-static int try_hole(bench *b) {
+static int try_hole(bench *b, bool first) {
   const char *path = b->files[replay__pick(&b->random, (size_t)b->n_files)];
   hole h = {.language = replay__language(path)};
   h.text = cli_read_file(path, &h.len);
   if (h.text == NULL) return -1;
   int rc = replay__text_is_fit(h.text, h.len) && cut_hole(b, &h);
-  if (rc == 1 && !write_hole(b, &h)) rc = -1;
-  if (rc == 1 && !b->o->own && !write_other(b, &h)) rc = -1;
+  if (rc == 1 && first) {
+    if (!write_first(b, &h)) rc = -1;
+  } else if (rc == 1) {
+    if (!write_hole(b, &h) || (!b->o->own && !write_other(b, &h))) rc = -1;
+  }
   free(h.text);
   return rc;
 }
@@ -347,14 +364,18 @@ static int print_json(bench *b) {
   return cli_print_json(j);
 }
 
+/* The first keys have holes of their own: of the same ones the prompts would be known. */
 static bool measure(bench *b) {
-  int holes = b->o->holes > 0 ? b->o->holes : HOLES, done = 0;
-  for (int tries = 0; done < holes && tries < holes * TRIES; tries++) {
-    int rc = try_hole(b);
-    if (rc < 0) return false;
-    done += rc;
+  int holes = b->o->holes > 0 ? b->o->holes : HOLES;
+  for (int first = 0; first < 2; first++) {
+    int done = 0;
+    for (int tries = 0; done < holes && tries < holes * TRIES; tries++) {
+      int rc = try_hole(b, first);
+      if (rc < 0) return false;
+      done += rc;
+    }
+    if (done < holes) fprintf(stderr, "fimd: only %d holes found\n", done);
   }
-  if (done < holes) fprintf(stderr, "fimd: only %d holes found\n", done);
   return true;
 }
 

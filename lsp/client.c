@@ -102,7 +102,10 @@ void lsp__client_model_news(lsp__client *c) {
   c->unusable = s->model != LSP__MODEL_READY ||
                 completion_new(&c->completion, s->engine, &c->settings.completion) != 0;
   if (c->unusable) c->completion = NULL;
-  if (!c->unusable) lsp__folders_flush(c);
+  if (!c->unusable) {
+    lsp__folders_flush(c);
+    lsp__documents_flush(c);
+  }
   tell_model(c);
   lsp__requests_pump(c);
 }

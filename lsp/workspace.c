@@ -39,6 +39,36 @@ static void remove_document(lsp__client *c, lsp__document *d) {
   delete_document(d);
 }
 
+/* Half surrogate pairs leave as U+FFFD, of the same length. */
+static int hand_over(lsp__client *c, const lsp__document *d) {
+  char *copy = NULL;
+  completion_document out = {d->uri, d->language, d->text.data, d->text.len};
+  if (lsp__utf8_has_surrogates(d->text.data, d->text.len)) {
+    copy = lsp__strndup(d->text.data, d->text.len);
+    if (copy == NULL) return COMPLETION_ENOMEM;
+    lsp__utf8_replace_surrogates(copy, d->text.len);
+    out.text = copy;
+  }
+  int status = completion_document_set(c->completion, &out);
+  free(copy);
+  return status;
+}
+
+static void flush(lsp__client *c, lsp__document *d) {
+  if (!d->dirty) return;
+  if (d->lost || d->text.len > LSP__COMPLETE_MAX) { /* an old text is no context either */
+    completion_document_remove(c->completion, d->uri);
+    return;
+  }
+  int status = hand_over(c, d);
+  d->dirty = status != COMPLETION_OK;
+  if (d->dirty) lsp__client_log(c, LSP__LOG_ERROR, "%s: %s", d->uri, completion_strstatus(status));
+}
+
+void lsp__documents_flush(lsp__client *c) {
+  for (lsp__document *d = c->documents; d != NULL; d = d->next) flush(c, d);
+}
+
 void lsp__did_open(lsp__client *c, const cJSON *params) {
   const cJSON *item = lsp__json_get(params, "textDocument");
   const char *uri, *language = "";
@@ -75,6 +105,7 @@ void lsp__did_open(lsp__client *c, const cJSON *params) {
   d->next = c->documents;
   c->documents = d;
   c->document_count++;
+  if (c->completion != NULL) flush(c, d); /* it is parsed before somebody asks */
 }
 
 /* For the statistics, and for how long a request waits. */
@@ -128,35 +159,6 @@ void lsp__did_close(lsp__client *c, const cJSON *params) {
   }
   lsp__requests_cancel(c, uri, LSP__CANCELLED, "the document was closed");
   remove_document(c, d);
-}
-
-/* Half surrogate pairs leave as U+FFFD, of the same length. */
-static int hand_over(lsp__client *c, const lsp__document *d) {
-  char *copy = NULL;
-  completion_document out = {d->uri, d->language, d->text.data, d->text.len};
-  if (lsp__utf8_has_surrogates(d->text.data, d->text.len)) {
-    copy = lsp__strndup(d->text.data, d->text.len);
-    if (copy == NULL) return COMPLETION_ENOMEM;
-    lsp__utf8_replace_surrogates(copy, d->text.len);
-    out.text = copy;
-  }
-  int status = completion_document_set(c->completion, &out);
-  free(copy);
-  return status;
-}
-
-void lsp__documents_flush(lsp__client *c) {
-  for (lsp__document *d = c->documents; d != NULL; d = d->next) {
-    if (!d->dirty) continue;
-    if (d->lost || d->text.len > LSP__COMPLETE_MAX) { /* an old text is no context either */
-      completion_document_remove(c->completion, d->uri);
-      continue;
-    }
-    int status = hand_over(c, d);
-    d->dirty = status != COMPLETION_OK;
-    if (d->dirty)
-      lsp__client_log(c, LSP__LOG_ERROR, "%s: %s", d->uri, completion_strstatus(status));
-  }
 }
 
 /* ---- folders --------------------------------------------------------------------------- */

@@ -103,6 +103,54 @@ static void test_gate_off(void **state) {
   end(&r);
 }
 
+/* Where there is no time for the grammar, that is said, and the text is shown as it is. */
+static void test_gate_without_time(void **state) {
+  (void)state;
+  completion_job j;
+  completion__run r;
+  completion__parser *patient = c.parser;
+  for (int hurried = 0; hurried < 2; hurried++) {
+    begin(&r, &j, "d.py", "x = <|>\n", "foo(1, 2");
+    if (hurried) c.parser = completion__parser_new(0);
+    assert_non_null(c.parser);
+    assert_int_equal(completion__decide_shown(&r), 0);
+    assert_int_equal(r.verdict.unjudged, hurried);
+    assert_int_equal(r.verdict.gated, !hurried);
+    assert_int_equal(r.keep == r.text.len, hurried);
+    end(&r);
+  }
+  completion__parser_delete(c.parser);
+  c.parser = patient;
+}
+
+/* Each question says so where nothing is left for it. */
+static void test_gate_short_of_time(void **state) {
+  (void)state;
+  completion_job j;
+  completion__run r;
+  begin(&r, &j, "e.py", "x = 1\n<|>\n", "= 3 (");
+  completion__gate_budget b = completion__gate_begin(c.parser, NULL);
+  const completion__view *v = &j.views[0];
+  completion__slice none = {0};
+  assert_int_equal(completion__gate_reads(&b, v->document, v->text, 6, 6, none), 1);
+  assert_int_equal(completion__gate_reads(&b, v->document, v->text, 6, 6,
+                                          completion__buffer_slice(&r.text)), 0);
+  b.steps = 0;
+  completion__gate g;
+  assert_false(completion__gate_open(&g, &b, v->text->language, completion__text_slice(v->text), 6,
+                                     6));
+  assert_int_equal(completion__gate_reads(&b, v->document, v->text, 6, 6,
+                                          completion__buffer_slice(&r.text)), -1);
+  b.steps = 1;
+  assert_true(completion__gate_open(&g, &b, v->text->language, completion__text_slice(v->text), 6,
+                                    6));
+  b.steps = 0;
+  assert_int_equal(completion__gate_ask(&g, completion__buffer_slice(&r.text), 0),
+                   COMPLETION__GATE_UNKNOWN);
+  completion__gate_close(&g);
+  end(&r);
+}
+
 /* What is parsed: the definition around the place, a bounded part of it where it is long. */
 static void test_stretch(void **state) {
   (void)state;
@@ -125,14 +173,16 @@ static void test_stretch(void **state) {
       else if (strncmp(p, "<|>", 3) == 0) at = n, p += 2;
       else text[n++] = *p;
     }
-    completion__gate_stretch(completion__slice_of(text, n), at, at, &from, &to);
+    completion__gate_stretch(completion__slice_of(text, n), at, at, COMPLETION__GATE_BYTES,
+                             &from, &to);
     if (from != begin_at || (to != end_at && to + 1 != end_at))
       fail_msg("case %zu: %zu..%zu, not %zu..%zu", i, from, to, begin_at, end_at);
   }
   char *large = malloc(100001);
   for (int i = 0; i < 100000; i++) large[i] = i % 50 == 49 ? '\n' : ' ';
   size_t from, to;
-  completion__gate_stretch(completion__slice_of(large, 100000), 50000, 50000, &from, &to);
+  completion__gate_stretch(completion__slice_of(large, 100000), 50000, 50000, 3000, &from,
+                           &to);
   assert_true(from > 46000 && from < 50000 && to > 50000 && to < 54000);
   free(large);
 }
@@ -204,6 +254,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_gate),
       cmocka_unit_test(test_gate_off),
+      cmocka_unit_test(test_gate_without_time),
+      cmocka_unit_test(test_gate_short_of_time),
       cmocka_unit_test(test_stretch),
       cmocka_unit_test(test_popup_text_stands_in),
       cmocka_unit_test(test_quiet),
