@@ -187,7 +187,7 @@ KEYS=${KEYS:-1.5b:bf16 1.5b:q8_0 7b:bf16 7b:q8_0}
 section_keys() {
   local shape
   workspaces keys || return
-  note='^(new|other|next) | first50' lines=80
+  note='^(first|new|other|next) | first50' lines=80
   check keys-own 120 "$BIN/fimd" bench keys --backend "$BACKEND" --own "$folder"/workspaces/*
   for shape in $KEYS; do
     check "keys-${shape/:/-}" 120 "$BIN/fimd" bench keys --backend "$BACKEND" \
