@@ -1,13 +1,16 @@
 /* bench_cuda.c - times forward passes at true shapes over the ops of kernels/, random weights.
  *
  *   bench_cuda [--backend cuda] [--shape 1.5b] [--type BF16] [--context 2048] [--runs 100] [--ops]
- *              [--steps N,N] [--no-prefill] [--tree]
+ *              [--steps N,N] [--no-prefill] [--tree] [--gap 0]
  *
  * Wall time of a whole step as the engine does it: numbers in, launch, answer back. All layers
  * have the same random matrices in host memory, but each its own on the device. --ops: what each
  * op takes, all layers' of it one after another. --runs: of a step, per figure (the median of
  * them). --steps: of so many tokens alone. --tree: steps of 2 to 128 tokens are trees (row i
- * hangs on row i / 2), as drafts are, and not one row after another. */
+ * hangs on row i / 2), as drafts are, and not one row after another. --gap: milliseconds of rest
+ * before each step, as between keystrokes: an idle GPU lowers its clocks. */
+#include <unistd.h>
+
 #include "tests/bench/timing.h"
 #include "tests/kernels/toy.h"
 
@@ -52,7 +55,7 @@ static toy_model big_model(toy_random *r, const kernels_shape *s, kernels_type t
 
 enum { MOST = 8192, RUNS = 400 };
 static int32_t ids[MOST], pos[MOST], rows[MOST];
-static int runs = 100;
+static int runs = 100, gap;
 static bool trees;
 
 /* The batch's positions, and where trees are wanted its mask. */
@@ -81,6 +84,7 @@ static double time_step(toy_device *d, int n, int kv_len, int n_out) {
   kernels_result result;
   int few = n > 128 ? 8 : runs;
   for (int i = -4; i < few; i++) {
+    if (gap > 0) usleep((useconds_t)gap * 1000);
     double start = now_ms();
     toy_step(d, &b, &result);
     if (i >= 0) ms[i] = now_ms() - start;
@@ -172,6 +176,7 @@ int main(int argc, char **argv) {
     else if (i + 1 < argc && !strcmp(argv[i], "--type")) type_name = argv[++i];
     else if (i + 1 < argc && !strcmp(argv[i], "--shape")) shape_name = argv[++i];
     else if (i + 1 < argc && !strcmp(argv[i], "--context")) context = atoi(argv[++i]);
+    else if (i + 1 < argc && !strcmp(argv[i], "--gap")) gap = atoi(argv[++i]);
     else if (i + 1 < argc && !strcmp(argv[i], "--runs")) runs = atoi(argv[++i]);
     else return fprintf(stderr, "what is %s?\n", argv[i]), 2;
   }
