@@ -18,6 +18,7 @@ typedef struct entry {
 
 struct completion__opened {
   completion__parser *parser; /* the thread's */
+  completion__parser *queries; /* borrows from it what is whole, for others; locked */
   pthread_t thread;
   bool started, stop;
   atomic_bool cancel; /* with stop */
@@ -77,6 +78,7 @@ static void *thread_main(void *arg) {
     pthread_mutex_unlock(&o->lock);
     completion__syntax *made = make(o->parser, e->text, &o->cancel);
     pthread_mutex_lock(&o->lock);
+    completion__parser_borrow(o->queries, o->parser, e->text->language);
     e->syntax = made;
     e->state = DONE;
     if (!e->document) {
@@ -95,7 +97,10 @@ completion__opened *completion__opened_new(double patience_ms) {
   completion__opened *o = calloc(1, sizeof *o);
   if (!o) return NULL;
   o->parser = completion__parser_new(patience_ms);
-  if (!o->parser) {
+  o->queries = completion__parser_new(patience_ms);
+  if (!o->parser || !o->queries) {
+    completion__parser_delete(o->parser);
+    completion__parser_delete(o->queries);
     free(o);
     return NULL;
   }
@@ -117,6 +122,7 @@ void completion__opened_delete(completion__opened *o) {
     next = e->next;
     entry_delete(e);
   }
+  completion__parser_delete(o->queries);
   completion__parser_delete(o->parser);
   pthread_cond_destroy(&o->changed);
   pthread_mutex_destroy(&o->lock);
@@ -181,10 +187,12 @@ completion__syntax *completion__opened_take(completion__opened *o, completion__p
   pthread_mutex_lock(&o->lock);
   entry *e;
   while ((e = find(o, d)) && e->state == RUNS) pthread_cond_wait(&o->changed, &o->lock);
-  if (e) unlink_entry(o, e);
+  if (e) {
+    unlink_entry(o, e);
+    completion__parser_borrow(p, o->queries, e->text->language);
+  }
   pthread_mutex_unlock(&o->lock);
   if (!e) return NULL;
-  if (e->state == DONE) completion__parser_borrow(p, o->parser, e->text->language);
   completion__syntax *made = e->state == DONE ? e->syntax : make(p, e->text, cancel);
   e->syntax = NULL;
   entry_delete(e);

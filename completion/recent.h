@@ -6,8 +6,8 @@
  * typed brackets, it could change under the user's fingers. It is known again by all that it was
  * made from, compared byte by byte and not by a hash: the document's name, language and place in
  * the workspace, the text before the cursor and after it, the other documents, and the settings;
- * the model is that of the completion object. Texts are immutable snapshots, so keeping one costs no copy, but its bytes;
- * they are bounded, and the oldest answer makes room. Engine thread only. */
+ * the model is that of the completion object. Texts are immutable snapshots, so keeping one costs
+ * no copy, but its bytes; they are bounded, and the oldest answer makes room. Engine thread only. */
 #ifndef FIMD_COMPLETION_RECENT_H
 #define FIMD_COMPLETION_RECENT_H
 
