@@ -23,7 +23,8 @@ mirror=$(cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev
   sed -nE 's/^URIs: *([^ ]+).*/\1/p; s/^deb (\[[^]]*\] )?([^ ]+).*/\2/p' | head -1)
 [ -n "$mirror" ] || no "apt has no archive"
 
-# A world of its own for apt: nothing is installed there, so all that Neovim needs is fetched.
+# A world of its own for apt: nothing is installed there, so all that Neovim needs is fetched. A
+# copy of the archive may be some weeks behind; its signature is looked at all the same.
 rm -rf "$work" "$into"
 mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial" "$into"
 : >"$work/status"
@@ -33,6 +34,7 @@ apt() {
     -o Dir::Cache="$work/cache" -o Dir::Etc::sourcelist="$work/sources.list" \
     -o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferences=/dev/null \
     -o Dir::Etc::preferencesparts=/dev/null -o Acquire::Languages=none -o Acquire::Retries=1 \
+    -o Acquire::Check-Valid-Until=false \
     -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o APT::Install-Recommends=0 \
     -o APT::Sandbox::User="$(id -un)" -o APT::Update::Error-Mode=any "$@" >"$work/log" 2>&1
 }
