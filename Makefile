@@ -202,4 +202,4 @@ clean: ## remove build/
 
 include tests/tests.mk
 
--include $(shell find $(BUILD) $(wildcard $(CUDA_BUILD)) -name '*.d' -not -path '*/node_modules/*' 2>/dev/null)
+-include $(shell find $(BUILD) $(wildcard $(CUDA_BUILD)) -type f -name '*.d' -not -path '*/node_modules/*' 2>/dev/null)
