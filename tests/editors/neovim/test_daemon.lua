@@ -4,13 +4,15 @@ local code = vim.split(T.samples()['queue.c'], '\n')
 local open = vim.list_extend(vim.deepcopy(code),
   { 'size_t queue_count(const queue *q) {', '  return ' })
 
--- The process that stands behind the client.
+-- The process that stands behind the client. nvim_get_proc asks ps, which not every machine has.
 local PID = [[
   local client = vim.lsp.get_clients({ name = 'fimd' })[1]
   if not client then return false end
   for _, pid in ipairs(vim.api.nvim_get_proc_children(vim.fn.getpid())) do
-    local p = vim.api.nvim_get_proc(pid)
-    if p and p.name == 'fimd' then return pid end
+    local name = io.open(('/proc/%d/comm'):format(pid))
+    local is = name and name:read('*l') == 'fimd'
+    if name then name:close() end
+    if is then return pid end
   end
   return false
 ]]
