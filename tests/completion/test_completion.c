@@ -228,7 +228,6 @@ static void test_candidates(void **state) {
     ask_query(&one, places[p], (completion_query){0});
     assert_int_equal(one.n_others, 0);
     ask_query(&some, places[p], (completion_query){.candidates = 4});
-    assert_true(some.stats.steps <= some.stats.tokens + 2); /* of the first alone */
     assert_string_equal(some.text, one.text);
     assert_true(some.n_others <= 3);
     if (some.n_others > most) most = some.n_others;
@@ -242,6 +241,15 @@ static void test_candidates(void **state) {
     for (int i = 0; i < some.n_others; i++) assert_string_equal(again.others[i], some.others[i]);
   }
   assert_int_equal(most, 3);
+  /* Steps are told of the first text alone. Without guesses, of which a slow machine makes fewer. */
+  completion_options plain = small;
+  plain.no_draft = true;
+  assert_int_equal(completion_set_options(c, &plain), 0);
+  ask_query(&one, "total = <|>\n", (completion_query){0});
+  ask_query(&some, "total = <|>\n", (completion_query){.candidates = 4});
+  assert_true(some.n_others > 0 && some.stats.steps > 0);
+  assert_int_equal(some.stats.steps, one.stats.steps);
+  assert_int_equal(completion_set_options(c, &small), 0);
   /* A part of another one is taken: its rest is known. */
   ask_query(&some, "x = <|>\n", (completion_query){.candidates = 4});
   bool went_on = false;
