@@ -250,7 +250,8 @@ The variables ghost, before and after are bound to it and the text around."
               (fimd-test-keys "C-n")
               (should-not fimd--pending)
               (should (equal ids (list id))))
-            (should (= (1+ before) (funcall count)))
+            ;; Unless it was answered already, which Emacs then has not read yet.
+            (should (memq (- (funcall count) before) '(0 1)))
             (should-not (fimd-test-settle)))
         (advice-remove 'fimd-daemon-notify listen)))))
 

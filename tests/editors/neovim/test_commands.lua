@@ -51,7 +51,7 @@ T.check(c:wait_for([[return require('fimd').statusline() == 'fimd: in a comment'
 
 c:edit(open)
 T.check(c:wait_ghost(), 'ghost text')
-T.check(c:wait_for([[return require('fimd').statusline():find('^fimd: %d+ ms$') ~= nil]]),
+T.check(c:wait_for([[return require('fimd').statusline():find('^fimd: <?%d+ ms$') ~= nil]]),
   'the statusline has the last latency', c:lua([[return require('fimd').statusline()]]))
 c:press('<C-o>:Fimd toggle<CR>')
 T.check(c:no_ghost(), ':Fimd toggle takes the ghost text away')
