@@ -76,6 +76,23 @@ M.WATCH_REQUESTS = [[
   end
 ]]
 
+-- What another server than fimd says of a place, as JSON; false while none does.
+function M.hover(line, character)
+  return ([[
+    local got = vim.lsp.buf_request_sync(0, 'textDocument/hover', {
+      textDocument = vim.lsp.util.make_text_document_params(),
+      position = { line = %d, character = %d },
+    }, 20000)
+    for id, answer in pairs(got or {}) do
+      local client = vim.lsp.get_client_by_id(id)
+      if client and client.name ~= 'fimd' and answer.result then
+        return vim.json.encode(answer.result)
+      end
+    end
+    return false
+  ]]):format(line, character)
+end
+
 local child = {}
 child.__index = child
 

@@ -34,20 +34,8 @@ local begun = vim.list_extend(vim.deepcopy(shop), {
   '    return ',
 })
 
--- What pyright says of the parameter `items` of total().
-local HOVER = [[
-  local got = vim.lsp.buf_request_sync(0, 'textDocument/hover', {
-    textDocument = vim.lsp.util.make_text_document_params(),
-    position = { line = 6, character = 11 },
-  }, 20000)
-  for id, answer in pairs(got or {}) do
-    local client = vim.lsp.get_client_by_id(id)
-    if client and client.name == 'pyright' and answer.result then
-      return vim.json.encode(answer.result)
-    end
-  end
-  return false
-]]
+-- Of the parameter `items` of total().
+local HOVER = T.hover(6, 11)
 
 local c = T.start({
   files = { ['shop.py'] = table.concat(shop, '\n') },

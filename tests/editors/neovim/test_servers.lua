@@ -15,20 +15,7 @@ local function with_stub(inline)
   ]]):format(vim.v.progpath, here .. '/stub_server.lua', inline and 'inline' or '')
 end
 
--- What the other server says when it is asked.
-local HOVER = [[
-  local got = vim.lsp.buf_request_sync(0, 'textDocument/hover', {
-    textDocument = vim.lsp.util.make_text_document_params(),
-    position = { line = 6, character = 6 },
-  }, 20000)
-  for id, answer in pairs(got or {}) do
-    local client = vim.lsp.get_client_by_id(id)
-    if client and client.name ~= 'fimd' and answer.result then
-      return vim.json.encode(answer.result)
-    end
-  end
-  return false
-]]
+local HOVER = T.hover(6, 6)
 
 -- ---- with popup and hover ---------------------------------------------------------------------
 

@@ -29,7 +29,8 @@ function watch() {
 
 await run(async (keep) => {
   const wb = keep(await open({ files: { 'queue.c': sample },
-    settings: { 'fimd.streaming': true, 'fimd.maxTokens': 160, 'fimd.maxLines': 12 } }));
+    settings: { 'fimd.streaming': true, 'fimd.maxTokens': 160, 'fimd.maxLines': 12,
+      'fimd.backend': 'cpu-reference' } })); // so slow that lines are seen to come
   await wb.file('queue.c');
   await wb.ready();
   await wb.press('Control+End');
@@ -49,8 +50,7 @@ await run(async (keep) => {
 
   let grew = false, text = sample + heads[0];
   const next = async (head) => { // a further function, below
-    await wb.press('Escape');
-    await wb.ghostGone();
+    await wb.dismissed();
     await wb.page.evaluate(() => { window.fimdLines = []; });
     await wb.type(`\n\n${head}`); // no bracket: VS Code would indent it by itself
     text += `\n\n${head}`;
