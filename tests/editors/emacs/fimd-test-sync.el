@@ -63,6 +63,16 @@
                           (widen)
                           (buffer-substring-no-properties (point-min) (point-max)))))))
 
+;; Emacs 30.1 takes regions of as many bytes for regions of as many characters: it then leaves
+;; bytes that are no characters in the buffer, or crashes.
+(defun fimd-test-transposing-corrupts-p (regions)
+  "Whether Emacs itself would damage the buffer by transposing REGIONS, four positions."
+  (pcase-let* ((`(,start1 ,end1 ,start2 ,end2) regions)
+               (text1 (buffer-substring-no-properties start1 end1))
+               (text2 (buffer-substring-no-properties start2 end2)))
+    (and (= (string-bytes text1) (string-bytes text2))
+         (/= (length text1) (length text2)))))
+
 (defun fimd-test-random-edit ()
   "Change something, somewhere."
   (let ((words ["x" "né" "😀" "a\nb" "\n" "𝒳 = 1;\n" "e\u0301" "漢字" "" "\t" "  "])
@@ -82,13 +92,18 @@
       (9 (let ((regions (sort (list (funcall somewhere) (funcall somewhere)
                                     (funcall somewhere) (funcall somewhere))
                               #'<)))
-           (apply #'transpose-regions regions))))))
+           (unless (fimd-test-transposing-corrupts-p regions)
+             (apply #'transpose-regions regions)))))))
 
 (defun fimd-test-random-edits (encoding)
   "Make many edits with positions counted in ENCODING, looking at the text often."
   (let ((fimd-daemon--encodings (vector encoding))
         (fimd-test-copy nil)
-        (seed (or (getenv "FIMD_TEST_SEED") (format "%s" (random t)))))
+        ;; The same edits each time, unless others are asked for.
+        (seed (pcase (getenv "FIMD_TEST_SEED")
+                ('nil "fimd")
+                ("random" (format "%s" (random t)))
+                (given given))))
     (message "     FIMD_TEST_SEED=%s" seed)
     (fimd-daemon-stop)
     (random seed)
