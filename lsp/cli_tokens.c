@@ -83,8 +83,9 @@ static int collect(void *user, const engine_step *step) {
   return engine_tokens_append(user, step->ids, step->n) != ENGINE_OK;
 }
 
-static int generate(const cli_options *o, engine *e, const engine_tokens *prompt) {
-  engine_session *s = NULL;
+/* Continues prompt in s, which keeps what it has in common with the one before. */
+static int generate(const cli_options *o, const engine *e, engine_session *s,
+                    const engine_tokens *prompt) {
   engine_tokens out = {0};
   engine_generate_result r = {0};
   engine_generate_params p = {.max_tokens = o->n,
@@ -95,8 +96,7 @@ static int generate(const cli_options *o, engine *e, const engine_tokens *prompt
                               .draft = o->completion.draft};
   if (p.draft.sources == 0 && !o->completion.no_draft) engine_draft_parse("all", &p.draft);
   double start = cli_now_ms();
-  int rc = engine_session_new(e, &s);
-  if (rc == ENGINE_OK) rc = engine_session_sync(s, prompt->ids, prompt->n, NULL, NULL);
+  int rc = engine_session_sync(s, prompt->ids, prompt->n, NULL, NULL);
   double prefill = cli_now_ms() - start;
   if (rc == ENGINE_OK) rc = engine_session_generate(s, &p, NULL, collect, &out, &r);
   if (rc == ENGINE_OK && out.n < o->n)
@@ -121,25 +121,51 @@ static int generate(const cli_options *o, engine *e, const engine_tokens *prompt
   }
   bool full = rc != ENGINE_OK || out.n == o->n;
   engine_tokens_free(&out);
-  engine_session_delete(s);
   return rc == ENGINE_OK && full ? 0 : 1;
 }
 
-int cli_generate(const cli_options *o) {
-  if (o->ids == NULL || o->n_args != 0) {
-    fprintf(stderr, "fimd: usage: fimd generate --ids \"1 2 3\" -n N [--json]\n");
-    return 2;
-  }
-  engine *e = cli_engine_open(o);
-  if (e == NULL) return 1;
+static int generate_ids(const cli_options *o, const engine *e, engine_session *s,
+                        const char *ids) {
   engine_tokens prompt = {0};
-  int rc = parse_ids(o->ids, engine_get_info(e)->vocab, &prompt);
+  int rc = parse_ids(ids, engine_get_info(e)->vocab, &prompt);
   if (rc == 0 && prompt.n == 0) {
     fprintf(stderr, "fimd: --ids is empty\n");
     rc = 2;
   }
-  if (rc == 0) rc = generate(o, e, &prompt);
+  if (rc == 0) rc = generate(o, e, s, &prompt);
   engine_tokens_free(&prompt);
+  return rc;
+}
+
+/* A prompt on each line of standard input, an answer's line for each at once. */
+static int generate_lines(const cli_options *o, const engine *e, engine_session *s) {
+  char *line = NULL;
+  size_t size = 0;
+  int rc = 0;
+  while (rc == 0 && getline(&line, &size, stdin) > 0) {
+    rc = generate_ids(o, e, s, line);
+    if (fflush(stdout) != 0) rc = 1;
+  }
+  free(line);
+  return rc;
+}
+
+int cli_generate(const cli_options *o) {
+  if (o->ids == NULL || o->n_args != 0) {
+    fprintf(stderr, "fimd: usage: fimd generate --ids \"1 2 3\"|- -n N [--json]\n");
+    return 2;
+  }
+  engine *e = cli_engine_open(o);
+  if (e == NULL) return 1;
+  engine_session *s = NULL;
+  int rc = engine_session_new(e, &s);
+  if (rc != ENGINE_OK) {
+    fprintf(stderr, "fimd: %s\n", engine_strstatus(rc));
+    rc = 1;
+  } else {
+    rc = strcmp(o->ids, "-") == 0 ? generate_lines(o, e, s) : generate_ids(o, e, s, o->ids);
+  }
+  engine_session_delete(s);
   engine_close(e);
   return rc;
 }

@@ -37,7 +37,7 @@ static const char help_text[] =
     "Look at the model\n"
     "  fimd tokenize < TEXT          token ids on one line; special tokens are recognised\n"
     "    --count, --decode           only how many; ids back to text\n"
-    "  fimd generate --ids \"1 2 3\"   continue raw tokens\n"
+    "  fimd generate --ids \"1 2 3\"   continue raw tokens; --ids - those of each line of the input\n"
     "    -n N                        exactly this many tokens, no stop rule (default 32)\n"
     "    --json                      tokens, steps, milliseconds\n"
     "\n"
