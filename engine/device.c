@@ -6,6 +6,9 @@
  * session next finds out in engine__session_ready and waits for the load, so that nobody above
  * needs to know, and an engine that is never used again never loads again.
  *
+ * The file, too, can go: cut short or overwritten while it is mapped. Where the device reads it, in
+ * a load, or always on the CPU, everything on the device is dropped and the file opened again.
+ *
  * A failure ends the job that met it. The device is then started again, once: if that fails, or
  * if it fails again before it did PROBATION steps, the CPU takes over for good. */
 #include <stdio.h>
@@ -40,6 +43,35 @@ static int fail(engine *e, int status, const char *why) {
   snprintf(words, sizeof words, "%s failed: %s", atomic_load(&e->info_now)->backend, why);
   tell(e, ENGINE_EVENT_FAILED, words);
   return status;
+}
+
+/* ---- the file -------------------------------------------------------------------------- */
+
+/* Says, once, that the model's file cannot be used as it is; and once more when it was read again
+ * and it is known why. */
+static int file_fail(engine *e, const char *why) {
+  char words[1800];
+  int told = *why ? 2 : 1;
+  if (e->file_told >= told) return ENGINE_EFILE;
+  e->file_told = told;
+  snprintf(words, sizeof words, "%s was cut short or overwritten while in use; put the whole file "
+           "back, the next request reads it again%s%s%s", e->model->path, *why ? " (" : "", why,
+           *why ? ")" : "");
+  tell(e, ENGINE_EVENT_FILE, words);
+  return ENGINE_EFILE;
+}
+
+/* Before the file is read: in a load, and by each step on a device without memory of its own. */
+static int ready_file(engine *e) {
+  bool reads = e->forward == NULL || atomic_load(&e->info_now)->device_total == 0;
+  if (!reads || !model_is_changed(e->model)) return ENGINE_OK;
+  char err[1024] = "";
+  engine__device_close(e);
+  int rc = model_reopen(e->model, err, sizeof err);
+  if (rc == ENGINE_ENOMEM) return rc;
+  if (rc != ENGINE_OK) return file_fail(e, err);
+  e->file_told = 0;
+  return ENGINE_OK;
 }
 
 /* ---- to the device --------------------------------------------------------------------- */
@@ -100,6 +132,11 @@ static int load_weights(engine *e, char *err, size_t errlen) {
   if (rc == ENGINE_OK)
     rc = forward_new(&e->forward, e->model, e->kernels, e->options.on_progress, e->options.user,
                      err, errlen);
+  if (rc == ENGINE_EDEVICE || rc == ENGINE_OK) {
+    if (!model_is_damaged(e->model)) return rc;
+    snprintf(err, errlen, "%s: the file was cut short while it was read", e->model->path);
+    return ENGINE_EFILE;
+  }
   return rc;
 }
 
@@ -223,7 +260,8 @@ static int fall_back(engine *e, const char *how) {
 }
 
 int engine__device_ready(engine *e) {
-  if (e->forward != NULL && e->failed == 0) return ENGINE_OK;
+  int ready = ready_file(e);
+  if (ready != ENGINE_OK || (e->forward != NULL && e->failed == 0)) return ready;
   char err[1024] = "", how[1200];
   int failed = e->failed;
   bool last = strcmp(e->backend, FALL_BACK) == 0; /* there is nothing behind it */
@@ -238,6 +276,7 @@ int engine__device_ready(engine *e) {
     came_back(e, failed != 0);
     return ENGINE_OK;
   }
+  if (rc == ENGINE_EFILE) return file_fail(e, "");
   if (rc == ENGINE_EINVAL) rc = ENGINE_EDEVICE; /* it was supported before */
   if (failed == 0) return fail(e, rc, err); /* what was given back is gone; tried again */
   if (last) return rc;
@@ -265,6 +304,8 @@ int engine__device_step(engine *e, kernels_cache *cache, const kernels_batch *ba
     rc = forward_step(e->forward, cache, batch, errand, result);
   else if (errand != NULL && errand->run != NULL)
     errand->run(errand->user);
+  if (model_is_damaged(e->model) && atomic_load(&e->info_now)->device_total == 0)
+    return file_fail(e, "");
   if (rc == ENGINE_OK && e->steps_since < PROBATION) e->steps_since++;
   /* Memory that runs out in a step is a device's own trouble: the host's would have failed when
    * the buffers were made. */

@@ -23,6 +23,9 @@ const char *engine_strstatus(int status) {
   case ENGINE_EDEVICE: return "the device failed";
   case ENGINE_ECANCELLED: return "cancelled";
   case ENGINE_ETOOLONG: return "the prompt does not fit the context";
+  case ENGINE_EFILE:
+    return "the model's file was cut short or overwritten while in use; put the whole file back "
+           "in its place, the next request reads it again";
   default: return "unknown error";
   }
 }

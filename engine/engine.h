@@ -11,6 +11,10 @@
  * they are given back; after a failure they are lost. Sessions stay, empty, and the next use of
  * one brings the weights back and computes its tokens again, so callers need not know.
  *
+ * The model's file is read-only and stays mapped. Removed or replaced, it is used on as it was. Cut
+ * short or overwritten, it is read again before the next use; a job that met the cut ends with
+ * ENGINE_EFILE.
+ *
  * Errors: functions return 0 or a negative engine_status; where a person will read it, the
  * words are in err. Nothing here ends the process. */
 #ifndef FIMD_ENGINE_H
@@ -32,6 +36,7 @@ typedef enum engine_status {
   ENGINE_EDEVICE = -5,   /* the device failed */
   ENGINE_ECANCELLED = -6,
   ENGINE_ETOOLONG = -7,  /* the prompt does not fit the session's KV cache */
+  ENGINE_EFILE = -8,     /* the open model's file was cut short or overwritten */
 } engine_status;
 
 const char *engine_strstatus(int status); /* a constant phrase, never NULL */
@@ -48,6 +53,8 @@ typedef enum engine_event {
   ENGINE_EVENT_FAILED,    /* it failed, or could not be loaded again: tried once more */
   ENGINE_EVENT_RESTARTED, /* it had failed, and works again */
   ENGINE_EVENT_FELL_BACK, /* it is given up: the CPU does the work from now on */
+  ENGINE_EVENT_FILE,      /* the model's file was cut or overwritten: nothing works until it can be
+                             read again, which every use tries. Told once, and once why */
 } engine_event;
 
 typedef struct engine_options {
@@ -234,7 +241,8 @@ const char *engine_source_name(engine_source source);
 
 /* A session holds one KV cache and the tokens that are in it. ENGINE_EDEVICE from any of these:
  * the device failed and took all caches with it; the next use finds it restarted, or the CPU in
- * its place. */
+ * its place. ENGINE_EFILE: the model's file was cut, and caches are empty; the next use reads it
+ * again. */
 int engine_session_new(engine *e, engine_session **out);
 void engine_session_delete(engine_session *s); /* NULL is a no-op */
 

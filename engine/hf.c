@@ -3,6 +3,7 @@
 #include "engine/hf.h"
 
 #include "engine/json.h"
+#include "engine/mapping.h"
 #include "engine/safetensors.h"
 
 #include <limits.h>
@@ -86,18 +87,15 @@ bool hf_is_folder(const char *path) {
                                            has_file(path, "model.safetensors.index.json"));
 }
 
-/* Maps a JSON file and sets a cursor over it. */
-static int open_json(const folder *f, const char *name, size_t max, bytes *b) {
-  const void *data;
+/* Reads a JSON file and sets a cursor over it; *text is owned by the caller. */
+static int open_json(const folder *f, const char *name, size_t max, bytes *b, uint8_t **text) {
   size_t size;
   const char *path = file_path(f, name);
+  *text = NULL;
   if (!path) return out_of_memory(f);
-  int status = model__storage_map(f->storage, path, &data, &size, f->err, f->errlen);
-  if (status) return status;
-  bytes_init(b, data, size, path, f->err, f->errlen);
-  if (size > max)
-    return bytes_fail(b, max, "the file has %zu bytes; at most %zu are allowed", size, max);
-  return 0;
+  int status = mapping_read_file(path, max, text, &size, f->err, f->errlen);
+  if (!status) bytes_init(b, *text, size, path, f->err, f->errlen);
+  return status;
 }
 
 /* ---- config.json ----------------------------------------------------------------------- */
@@ -227,11 +225,8 @@ static int check_config(config *c) {
   return b->failed ? ENGINE_EFORMAT : 0;
 }
 
-static int read_config(const folder *f) {
-  config c = {.src = f->src};
-  bytes *b = &c.b;
-  int status = open_json(f, "config.json", HF_MAX_CONFIG, b);
-  if (status) return status;
+static int read_fields(const folder *f, config *c) {
+  bytes *b = &c->b;
   f->src->config_file = b->file;
   f->src->head = MODEL_HEAD_OWN; /* Qwen2's default */
   json_enter(b, '{', "the config");
@@ -240,10 +235,19 @@ static int read_config(const folder *f) {
     json_peek(b);
     uint64_t at = b->at;
     json_key(b, key, sizeof key);
-    if (!b->failed) read_config_field(&c, key, at);
+    if (!b->failed) read_config_field(c, key, at);
   }
   json_end(b);
-  if ((status = check_config(&c)) != 0) return status;
+  return check_config(c);
+}
+
+static int read_config(const folder *f) {
+  config c = {.src = f->src};
+  uint8_t *text;
+  int status = open_json(f, "config.json", HF_MAX_CONFIG, &c.b, &text);
+  if (!status) status = read_fields(f, &c);
+  free(text);
+  if (status) return status;
   kernels_shape *s = &f->src->shape;
   s->layers = (int)c.values[MODEL_LAYERS];
   s->hidden = (int)c.values[MODEL_HIDDEN];
@@ -338,14 +342,16 @@ static int walk_index(const folder *f, const bytes *text, shards *s) {
 
 static int read_sharded(const folder *f) {
   bytes text;
+  uint8_t *data;
   shards s = {0};
-  int status = open_json(f, "model.safetensors.index.json", HF_MAX_INDEX, &text);
+  int status = open_json(f, "model.safetensors.index.json", HF_MAX_INDEX, &text, &data);
   if (status) return status;
   s.names = calloc(HF_MAX_SHARDS, sizeof *s.names);
   status = s.names ? walk_index(f, &text, &s) : out_of_memory(f);
   for (int i = 0; i < s.n && !status; i++) status = read_weights(f, s.names[i]);
   if (!status) status = model__tensors_sort(&f->src->tensors, f->err, f->errlen);
   if (!status) status = walk_index(f, &text, NULL);
+  free(data);
   free(s.names);
   return status;
 }
@@ -366,11 +372,13 @@ static void ignore_tables(model_tensors *tensors) {
 static int read_tokenizer(const folder *f) {
   if (!has_file(f->path, "tokenizer.json")) return 0;
   bytes text;
-  int status = open_json(f, "tokenizer.json", HF_MAX_TOKENIZER, &text);
+  uint8_t *data;
+  int status = open_json(f, "tokenizer.json", HF_MAX_TOKENIZER, &text, &data);
   if (status) return status;
   char words[256] = "";
   status = tokenizer_new_json(&f->src->tokenizer, (const char *)text.data, text.size,
                               f->src->shape.vocab, words, sizeof words);
+  free(data);
   if (status == ENGINE_ENOMEM) return out_of_memory(f);
   if (status && f->errlen) snprintf(f->err, f->errlen, "%s: %s", text.file, words);
   return status;

@@ -8,14 +8,13 @@
 bool hf_is_folder(const char *path);
 
 /* Reads config.json, the safetensors files and, where there is one, tokenizer.json into src.
- * The files stay mapped in the storage. ENGINE_EFORMAT: err names the file, the field and the
+ * The weights stay mapped in the storage. ENGINE_EFORMAT: err names the file, the field and the
  * byte. ENGINE_ENOTFOUND: a file that must be there is not. On failure src still needs
  * model__source_clear. */
 int hf_read(model_source *src, model_storage *storage, const char *folder, char *err,
             size_t errlen);
 
-/* Only the folder's tokenizer.json, for a vocabulary of n_vocab; the file stays mapped in the
- * storage. *out is owned by the caller. ENGINE_ENOTFOUND: there is none. */
+/* Only the folder's tokenizer.json, for a vocabulary of n_vocab. *out is owned by the caller. ENGINE_ENOTFOUND: there is none. */
 int hf_read_tokenizer(tokenizer **out, model_storage *storage, const char *folder, int n_vocab,
                       char *err, size_t errlen);
 

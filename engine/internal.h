@@ -22,6 +22,7 @@ struct engine {
   forward_size size;      /* what the weights take on the backend */
   engine_session *sessions; /* all there are; their caches go with the device */
   int failed;             /* the status that the device failed with, not dealt with yet; or 0 */
+  int file_told;          /* that the model's file is not whole: 1; and why: 2; 0: it is */
   bool restarted;         /* it failed before, and so many steps went well since: */
   int steps_since;
   cost_curve cost;             /* of steps on it */

@@ -131,6 +131,18 @@ static void advise_download(const char *name, char *err, size_t errlen) {
   if (n < errlen) snprintf(err + n, errlen - n, "; complete it with: %s", command);
 }
 
+/* A file or a folder. Reads that met the end of a file that was cut meanwhile gave zeros, of which
+ * anything may have been made. */
+static int open_path(model *m, const char *path, const char *name, char *err, size_t errlen) {
+  struct stat st;
+  bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+  int status = (folder ? open_folder : open_file)(m, path, name, err, errlen);
+  if ((status && status != ENGINE_EFORMAT) || !model__storage_is_damaged(m->storage))
+    return status;
+  if (errlen) snprintf(err, errlen, "%s: the file was cut short while it was read", m->path);
+  return ENGINE_EFORMAT;
+}
+
 int model_open(model **out, const char *what, char *err, size_t errlen) {
   *out = NULL;
   if (!what)
@@ -142,14 +154,51 @@ int model_open(model **out, const char *what, char *err, size_t errlen) {
   int status = model__find(what, &path, &name, err, errlen);
   if (!status) status = model_new(&m, path, err, errlen);
   if (!status) {
-    struct stat st;
-    bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-    status = (folder ? open_folder : open_file)(m, path, name, err, errlen);
+    status = open_path(m, path, name, err, errlen);
     if (status == ENGINE_ENOTFOUND && name && errlen) advise_download(name, err, errlen);
   }
   free(path);
   free(name);
   if (status) model_close(m);
   else *out = m;
+  return status;
+}
+
+/* ---- files that change ----------------------------------------------------------------- */
+
+bool model_is_damaged(const model *m) { return model__storage_is_damaged(m->storage); }
+
+bool model_is_changed(const model *m) { return model__storage_is_changed(m->storage); }
+
+static int check_same(const model *m, const model *fresh, char *err, size_t errlen) {
+  const tokenizer *a = m->tokenizer, *b = fresh->tokenizer;
+  bool same = memcmp(&m->shape, &fresh->shape, sizeof m->shape) == 0 &&
+              strcmp(m->types, fresh->types) == 0 && (!a) == (!b) &&
+              (!a || tokenizer_same(a, b));
+  if (same) return 0;
+  if (errlen)
+    snprintf(err, errlen, "%s: is another model now than the one that was opened; restart fimd",
+             m->path);
+  return ENGINE_EFORMAT;
+}
+
+int model_reopen(model *m, char *err, size_t errlen) {
+  model *fresh;
+  int status = model_new(&fresh, m->path, err, errlen);
+  if (status) return status;
+  status = open_path(fresh, m->path, NULL, err, errlen);
+  if (!status) status = check_same(m, fresh, err, errlen);
+  if (!status) {
+    model old = *m;
+    m->embedding = fresh->embedding;
+    m->head = fresh->head;
+    m->tied = fresh->tied;
+    m->final_norm = fresh->final_norm;
+    m->layers = fresh->layers;
+    m->storage = fresh->storage;
+    fresh->layers = old.layers;
+    fresh->storage = old.storage;
+  }
+  model_close(fresh);
   return status;
 }

@@ -54,4 +54,15 @@ int model_open_random(model **out, const char *spec, const char *tokenizer_folde
 int model_random_fill(model *m, bool share, char *err, size_t errlen);
 void model_close(model *m); /* NULL is a no-op */
 
+/* ---- files that change under a model that is open ------------------------------------------ */
+
+/* A file of the model was cut short, and a read met its end: what came since may be zeros. */
+bool model_is_damaged(const model *m);
+/* The same, or one was written to. Files that were replaced or removed are no change. */
+bool model_is_changed(const model *m);
+/* Reads the files at m->path again in the place of those that are mapped, whose matrices and
+ * vectors are then gone. Name, path, shape and tokenizer stay, as other threads read them: files
+ * of another shape or vocabulary are ENGINE_EFORMAT. On failure m is as it was. */
+int model_reopen(model *m, char *err, size_t errlen);
+
 #endif

@@ -32,10 +32,12 @@ void model__storage_delete(model_storage *s);
 void *model__storage_alloc(model_storage *s, size_t size);
 /* size bytes of zeros by the page, for as long as the storage lives. NULL: out of memory. */
 void *model__storage_map_empty(model_storage *s, size_t size);
-/* Maps a regular file read-only for as long as the storage lives. ENGINE_ENOTFOUND: there is no
- * such file. ENGINE_EFORMAT: empty, not a regular file, or not readable. */
+/* Maps a regular file read-only for as long as the storage lives: mapping_open. */
 int model__storage_map(model_storage *s, const char *path, const void **data, size_t *size,
                        char *err, size_t errlen);
+/* mapping_is_damaged, mapping_is_changed of any file. */
+bool model__storage_is_damaged(const model_storage *s);
+bool model__storage_is_changed(const model_storage *s);
 
 /* ---- tensors --------------------------------------------------------------------------- */
 

@@ -1,27 +1,30 @@
 /* model_storage.c - what a model keeps alive (file mappings, converted vectors) and the list of
  * tensors that a format's reader fills.
  *
- * Files are mapped, not read: matrices are used where they lie, pages come in when touched, and
- * several daemons share them. The price is that a file must not be truncated while it is open;
- * the download tools replace files instead, which is safe. */
+ * Weights are mapped, not read: matrices are used where they lie, pages come in when touched, and
+ * several daemons share them. The price is that others can change them meanwhile (mapping.h). */
 #include "engine/model_source.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "engine/mapping.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- memory ---------------------------------------------------------------------------- */
 
-typedef struct mapping {
-  struct mapping *next;
+typedef struct file {
+  struct file *next;
+  mapping *mapping;
+} file;
+
+/* Zeros by the page. */
+typedef struct empty {
+  struct empty *next;
   void *base;
   size_t size;
-} mapping;
+} empty;
 
 typedef struct block {
   struct block *next;
@@ -29,7 +32,8 @@ typedef struct block {
 } block;
 
 struct model_storage {
-  mapping *mappings;
+  file *files;
+  empty *empties;
   block *blocks;
 };
 
@@ -37,7 +41,12 @@ model_storage *model__storage_new(void) { return calloc(1, sizeof(model_storage)
 
 void model__storage_delete(model_storage *s) {
   if (!s) return;
-  for (mapping *m = s->mappings, *next; m; m = next) {
+  for (file *f = s->files, *next; f; f = next) {
+    next = f->next;
+    mapping_close(f->mapping);
+    free(f);
+  }
+  for (empty *m = s->empties, *next; m; m = next) {
     next = m->next;
     munmap(m->base, m->size);
     free(m);
@@ -60,7 +69,7 @@ void *model__storage_alloc(model_storage *s, size_t size) {
 }
 
 void *model__storage_map_empty(model_storage *s, size_t size) {
-  mapping *m = malloc(sizeof *m);
+  empty *m = malloc(sizeof *m);
   if (!m) return NULL;
   m->size = size;
   m->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -68,49 +77,39 @@ void *model__storage_map_empty(model_storage *s, size_t size) {
     free(m);
     return NULL;
   }
-  m->next = s->mappings;
-  s->mappings = m;
+  m->next = s->empties;
+  s->empties = m;
   return m->base;
 }
 
 int model__storage_map(model_storage *s, const char *path, const void **data, size_t *size,
                        char *err, size_t errlen) {
-  /* O_NONBLOCK: a FIFO in the place of a model must not hang the daemon. */
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-  if (fd < 0) {
-    int missing = errno == ENOENT || errno == ENOTDIR;
-    snprintf(err, errlen, "%s: %s", path, strerror(errno));
-    return missing ? ENGINE_ENOTFOUND : ENGINE_EFORMAT;
-  }
-  struct stat st;
-  int status = ENGINE_EFORMAT;
-  mapping *m = NULL;
-  if (fstat(fd, &st) != 0) {
-    snprintf(err, errlen, "%s: %s", path, strerror(errno));
-  } else if (!S_ISREG(st.st_mode)) {
-    snprintf(err, errlen, "%s: is not a regular file", path);
-  } else if (st.st_size <= 0) {
-    snprintf(err, errlen, "%s: the file is empty (at byte 0)", path);
-  } else if (!(m = malloc(sizeof *m))) {
-    status = ENGINE_ENOMEM;
+  file *f = malloc(sizeof *f);
+  if (!f) {
     snprintf(err, errlen, "out of memory");
-  } else {
-    m->size = (size_t)st.st_size;
-    m->base = mmap(NULL, m->size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (m->base == MAP_FAILED) {
-      status = errno == ENOMEM ? ENGINE_ENOMEM : ENGINE_EFORMAT;
-      snprintf(err, errlen, "%s: cannot be mapped: %s", path, strerror(errno));
-      free(m);
-    } else {
-      m->next = s->mappings;
-      s->mappings = m;
-      *data = m->base;
-      *size = m->size;
-      status = 0;
-    }
+    return ENGINE_ENOMEM;
   }
-  close(fd);
-  return status;
+  int status = mapping_open(&f->mapping, path, err, errlen);
+  if (status) {
+    free(f);
+    return status;
+  }
+  f->next = s->files;
+  s->files = f;
+  *data = mapping_data(f->mapping, size);
+  return 0;
+}
+
+bool model__storage_is_damaged(const model_storage *s) {
+  for (const file *f = s->files; f; f = f->next)
+    if (mapping_is_damaged(f->mapping)) return true;
+  return false;
+}
+
+bool model__storage_is_changed(const model_storage *s) {
+  for (const file *f = s->files; f; f = f->next)
+    if (mapping_is_changed(f->mapping)) return true;
+  return false;
 }
 
 /* ---- tensors --------------------------------------------------------------------------- */

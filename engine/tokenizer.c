@@ -45,6 +45,22 @@ tokenizer_kind tokenizer_token_kind(const tokenizer *t, int32_t id) {
 
 int tokenizer_size(const tokenizer *t) { return t->n; }
 
+/* The tables are a function of the vocabulary, and so is where each entry lies in them. */
+bool tokenizer_same(const tokenizer *a, const tokenizer *b) {
+  if (a->n != b->n || a->nfc != b->nfc || a->merge_mask != b->merge_mask) return false;
+  size_t n = (size_t)a->n;
+  for (int k = 0; k < 4; k++)
+    if (a->added[k >> 1][k & 1].n != b->added[k >> 1][k & 1].n) return false;
+  for (uint64_t i = 0; i <= a->merge_mask; i++)
+    if (a->merges[i].left != b->merges[i].left ||
+        (a->merges[i].left >= 0 && (a->merges[i].right != b->merges[i].right ||
+                                    a->merges[i].rank_id != b->merges[i].rank_id)))
+      return false;
+  return memcmp(a->kinds, b->kinds, n) == 0 &&
+         memcmp(a->offsets, b->offsets, (n + 1) * sizeof *a->offsets) == 0 &&
+         memcmp(a->pool, b->pool, a->offsets[n]) == 0;
+}
+
 /* ---- added tokens ---------------------------------------------------------------------- */
 
 /* The longest token of the set that text[len] begins with. */

@@ -48,6 +48,8 @@ int tokenizer_encode(const tokenizer *t, const char *text, size_t len, bool pars
 const char *tokenizer_text(const tokenizer *t, int32_t id, size_t *len);
 tokenizer_kind tokenizer_token_kind(const tokenizer *t, int32_t id); /* UNUSED out of range */
 int tokenizer_size(const tokenizer *t);
+/* Whether both give the same ids for every text. */
+bool tokenizer_same(const tokenizer *a, const tokenizer *b);
 /* The id of a token by its literal text ("<|fim_prefix|>"), or -1. */
 int32_t tokenizer_find(const tokenizer *t, const char *text);
 

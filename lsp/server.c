@@ -93,7 +93,9 @@ static void tell_event(lsp__server *s, engine_event event, const char *words) {
     next = c->next;
     c->owners++;
     lsp__client_log(c, level, "%s", words);
-    if (event == ENGINE_EVENT_FELL_BACK) lsp__client_show(c, level, "fimd: %s", words);
+    if (event == ENGINE_EVENT_FELL_BACK || event == ENGINE_EVENT_FILE)
+      lsp__client_show(c, level, "fimd: %s", words);
+    if (event == ENGINE_EVENT_FILE) c->failure_told = true; /* the request that met it says less */
     lsp__client_unref(c);
   }
 }
