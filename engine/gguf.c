@@ -239,10 +239,13 @@ int gguf__get_float(gguf *g, const char *key, float *out, uint64_t *at) {
   return 0;
 }
 
-/* The string of a value known to be one. */
+/* The string of a value known to be one. It was walked, but of a file that somebody writes to the
+ * length may be another one by now. */
 tokenizer_string gguf__string_at(const gguf *g, uint64_t at) {
   uint64_t len;
+  if (at > g->b.size - 8) return (tokenizer_string){"", 0};
   memcpy(&len, g->b.data + at, sizeof len);
+  if (len > g->b.size - at - 8) return (tokenizer_string){"", 0};
   return (tokenizer_string){(const char *)g->b.data + at + 8, (size_t)len};
 }
 

@@ -204,6 +204,17 @@ static int read_merges(gguf *g, const gguf_value *v, tokenizer_string (*merges)[
   return 0;
 }
 
+/* With the byte of the token or merge that it is about: where the string's length stands. */
+static void refuse_vocabulary(gguf *g, const tokenizer_vocab *v, const char *words) {
+  const char *key = v->blame->merge >= 0 ? "tokenizer.ggml.merges" : "tokenizer.ggml.tokens";
+  const char *text = v->blame->merge >= 0   ? v->merges[v->blame->merge][0].data
+                     : v->blame->token >= 0 ? v->tokens[v->blame->token].data : NULL;
+  uint64_t at = (uint64_t)((uintptr_t)text - (uintptr_t)g->b.data) - 8;
+  if (at >= g->b.size) at = gguf__find(g, key)->key_at; /* about no entry */
+  bytes_about(&g->b, "metadata", key, strlen(key));
+  bytes_fail(&g->b, at, "%s", words);
+}
+
 static int build_tokenizer(gguf *g, model_source *src, const gguf_value *tokens,
                            const gguf_value *merges) {
   size_t vocab = (size_t)src->shape.vocab;
@@ -226,8 +237,10 @@ static int build_tokenizer(gguf *g, model_source *src, const gguf_value *tokens,
                          .n_merges = (int)merges->count,
                          .merges = (const tokenizer_string(*)[2])pairs};
     char words[256] = "";
+    tokenizer_blame blame;
+    v.blame = &blame;
     status = tokenizer_new(&src->tokenizer, &v, words, sizeof words);
-    if (status == ENGINE_EFORMAT) gguf__refuse(g, "tokenizer.ggml.tokens", "%s", words);
+    if (status == ENGINE_EFORMAT) refuse_vocabulary(g, &v, words);
   }
   free(texts);
   free(kinds);

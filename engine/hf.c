@@ -5,6 +5,7 @@
 #include "engine/json.h"
 #include "engine/mapping.h"
 #include "engine/safetensors.h"
+#include "engine/tokenizer_internal.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -375,12 +376,8 @@ static int read_tokenizer(const folder *f) {
   uint8_t *data;
   int status = open_json(f, "tokenizer.json", HF_MAX_TOKENIZER, &text, &data);
   if (status) return status;
-  char words[256] = "";
-  status = tokenizer_new_json(&f->src->tokenizer, (const char *)text.data, text.size,
-                              f->src->shape.vocab, words, sizeof words);
+  status = tokenizer__read_json(&f->src->tokenizer, &text, f->src->shape.vocab);
   free(data);
-  if (status == ENGINE_ENOMEM) return out_of_memory(f);
-  if (status && f->errlen) snprintf(f->err, f->errlen, "%s: %s", text.file, words);
   return status;
 }
 

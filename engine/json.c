@@ -125,6 +125,15 @@ static size_t string_unit(bytes *b, char *out) {
   return out[0] = to[found - from], 1;
 }
 
+/* How many bytes of a string's rest stand for themselves, at most `most`. */
+static size_t plain_run(const bytes *b, size_t most) {
+  size_t left = b->failed ? 0 : b->size - b->at, n = 0;
+  if (left < most) most = left;
+  for (const uint8_t *p = b->data + b->at; n < most; n++)
+    if (p[n] < 0x20 || p[n] == '"' || p[n] == '\\') break;
+  return n;
+}
+
 size_t json_string(bytes *b, const char *field, char *out, size_t outlen) {
   size_t n = 0, got;
   char unit[4];
@@ -132,7 +141,12 @@ size_t json_string(bytes *b, const char *field, char *out, size_t outlen) {
   if (json_peek(b) != '"' && !b->failed) bytes_fail(b, b->at, "%s must be a string", field);
   uint64_t at = b->at;
   if (!expect(b, '"', field)) return 0;
-  while ((got = string_unit(b, unit)) > 0) {
+  for (;;) {
+    got = plain_run(b, outlen - 1 - n);
+    if (got > 0) memcpy(out + n, b->data + b->at, got);
+    b->at += got;
+    n += got;
+    if ((got = string_unit(b, unit)) == 0) break;
     if (n + got >= outlen) {
       bytes_fail(b, at, "%s is longer than %zu bytes", field, outlen - 1);
       break;
@@ -248,7 +262,8 @@ static void skip(bytes *b, int depth) {
     bytes_fail(b, b->at, "the JSON is more than %d levels deep", JSON_MAX_DEPTH);
   } else if (c == '"') {
     b->at++;
-    while (string_unit(b, unit) > 0) continue;
+    do b->at += plain_run(b, SIZE_MAX);
+    while (string_unit(b, unit) > 0);
   } else if (c == '{' || c == '[') {
     json_enter(b, c, "a value");
     for (bool first = true; json_next(b, &first, c == '{' ? '}' : ']');) {

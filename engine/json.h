@@ -1,6 +1,6 @@
 /* json.h - reads JSON in place over a bounds-checked cursor, private to engine/.
  *
- * For config.json, safetensors headers and their index: files where an error must name the byte,
+ * For config.json, tokenizer.json, safetensors headers and their index: files where an error must name the byte,
  * a key that is there twice must not pass, and a header of 100 MB must not become a tree of
  * several GB. A tree library gives none of the three. Failures stick in the cursor (bytes.h);
  * after one, every call returns zero, false or an empty string. */

@@ -22,6 +22,11 @@ typedef enum tokenizer_kind {
   TOKENIZER_SPECIAL,    /* the same, and not part of the text ("<|fim_prefix|>") */
 } tokenizer_kind;
 
+/* What a refusal is about, for who knows where in the file that is: -1, or an index. */
+typedef struct tokenizer_blame {
+  int token, merge;
+} tokenizer_blame;
+
 /* A vocabulary as read from a file: borrowed during tokenizer_new, from a stranger: everything
  * in it is checked there. */
 typedef struct tokenizer_vocab {
@@ -30,6 +35,7 @@ typedef struct tokenizer_vocab {
   const uint8_t *kinds;           /* [n_tokens] tokenizer_kind */
   int n_merges;
   const tokenizer_string (*merges)[2]; /* [n_merges] left, right; the first has the best rank */
+  tokenizer_blame *blame; /* set by tokenizer_new; or NULL */
 } tokenizer_vocab;
 
 /* 0, ENGINE_ENOMEM, or ENGINE_EFORMAT with words in err (a duplicate token, a merge of pieces
@@ -37,7 +43,8 @@ typedef struct tokenizer_vocab {
 int tokenizer_new(tokenizer **out, const tokenizer_vocab *vocab, char *err, size_t errlen);
 /* From the text of a Hugging Face tokenizer.json. n_vocab: the model's vocab_size; ids at or
  * above it are ENGINE_EFORMAT, ids that the file leaves out are unused. A model type other than
- * BPE, another normalizer than NFC or none, another pre-tokenizer than Qwen2's: ENGINE_EFORMAT. */
+ * BPE, another normalizer than NFC or none, another pre-tokenizer than Qwen2's: ENGINE_EFORMAT,
+ * with the byte. */
 int tokenizer_new_json(tokenizer **out, const char *json, size_t len, int n_vocab, char *err,
                        size_t errlen);
 void tokenizer_delete(tokenizer *t);

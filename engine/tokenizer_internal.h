@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+struct bytes;
+
 /* ---- limits ---------------------------------------------------------------------------- */
 
 #define TOKENIZER_MAX_TOKENS (1 << 22)
@@ -85,6 +87,9 @@ typedef struct tokenizer_traits {
 
 int tokenizer__build(tokenizer **out, const tokenizer_vocab *vocab,
                      const tokenizer_traits *traits, char *err, size_t errlen);
+
+/* tokenizer_new_json, of the text under a cursor, whose file the words begin with. */
+int tokenizer__read_json(tokenizer **out, struct bytes *b, int n_vocab);
 
 /* Writes words to err (which may be NULL) and returns status. */
 int tokenizer__fail(int status, char *err, size_t errlen, const char *format, ...)

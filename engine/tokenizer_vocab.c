@@ -63,6 +63,12 @@ typedef struct builder {
 } builder;
 
 #define FAIL(b, ...) tokenizer__fail(ENGINE_EFORMAT, (b)->err, (b)->errlen, __VA_ARGS__)
+#define FAIL_TOKEN(b, i, ...) (blame(b, i, -1), FAIL(b, __VA_ARGS__))
+#define FAIL_MERGE(b, i, ...) (blame(b, -1, i), FAIL(b, __VA_ARGS__))
+
+static void blame(builder *b, int token, int merge) {
+  if (b->vocab->blame != NULL) *b->vocab->blame = (tokenizer_blame){token, merge};
+}
 
 static int no_memory(builder *b) {
   return tokenizer__fail(ENGINE_ENOMEM, b->err, b->errlen, "out of memory");
@@ -86,16 +92,12 @@ static bool looks_special(const tokenizer_string *s) {
 static int check_tokens(builder *b) {
   const tokenizer_vocab *v = b->vocab;
   for (int i = 0; i < v->n_tokens; i++) {
-    if (v->kinds[i] > TOKENIZER_SPECIAL) return FAIL(b, "token %d: unknown kind", i);
-    if (is_used(b, i) && v->tokens[i].len == 0) return FAIL(b, "token %d is empty", i);
+    if (v->kinds[i] > TOKENIZER_SPECIAL) return FAIL_TOKEN(b, i, "token %d: unknown kind", i);
+    if (is_used(b, i) && v->tokens[i].len == 0) return FAIL_TOKEN(b, i, "token %d is empty", i);
     if (is_used(b, i) && v->tokens[i].len > TOKENIZER_MAX_TOKEN_BYTES)
-      return FAIL(b, "token %d is longer than %d bytes", i, TOKENIZER_MAX_TOKEN_BYTES);
+      return FAIL_TOKEN(b, i, "token %d is longer than %d bytes", i, TOKENIZER_MAX_TOKEN_BYTES);
     if (v->kinds[i] >= TOKENIZER_ADDED && v->tokens[i].len > TOKENIZER_MAX_ADDED_BYTES)
-      return FAIL(b, "added token %d is longer than %d bytes", i, TOKENIZER_MAX_ADDED_BYTES);
-    bool settled; /* only UTF-8 can be cut out of UTF-8 and leave UTF-8 */
-    if (v->kinds[i] >= TOKENIZER_ADDED &&
-        tokenizer__utf8_span(v->tokens[i].data, v->tokens[i].len, &settled) != v->tokens[i].len)
-      return FAIL(b, "added token %d is not UTF-8", i);
+      return FAIL_TOKEN(b, i, "added token %d is longer than %d bytes", i, TOKENIZER_MAX_ADDED_BYTES);
   }
   return ENGINE_OK;
 }
@@ -117,11 +119,16 @@ static int copy_tokens(builder *b) {
     t->offsets[i] = at;
     if (t->kinds[i] == TOKENIZER_NORMAL) {
       long bytes = decode_alphabet(b->byte_of, s->data, s->len, t->pool + at);
-      if (bytes < 0) return FAIL(b, "token %d has a character outside the byte alphabet", i);
+      if (bytes < 0) return FAIL_TOKEN(b, i, "token %d has a character outside the byte alphabet", i);
       at += (size_t)bytes;
     } else if (is_used(b, i)) {
       if (looks_special(s)) t->kinds[i] = TOKENIZER_SPECIAL;
       memcpy(t->pool + at, s->data, s->len);
+      /* Only UTF-8 can be cut out of UTF-8 and leave UTF-8. Asked of the copy: s may be in a file
+       * that somebody writes to. */
+      bool settled;
+      if (tokenizer__utf8_span(t->pool + at, s->len, &settled) != s->len)
+        return FAIL_TOKEN(b, i, "added token %d is not UTF-8", i);
       at += s->len;
     }
     t->pool[at++] = '\0';
@@ -143,8 +150,8 @@ static int index_pieces(builder *b) {
     const char *text = t->pool + t->offsets[i];
     size_t len = t->offsets[i + 1] - t->offsets[i] - 1;
     tokenizer_piece *slot = tokenizer__piece_slot(t, text, len);
-    if (slot == NULL) return FAIL(b, "token %d: too many tokens with one hash", i);
-    if (slot->len != 0) return FAIL(b, "tokens %d and %d are the same", (int)slot->id, i);
+    if (slot == NULL) return FAIL_TOKEN(b, i, "token %d: too many tokens with one hash", i);
+    if (slot->len != 0) return FAIL_TOKEN(b, i, "tokens %d and %d are the same", (int)slot->id, i);
     *slot = (tokenizer_piece){.head = tokenizer__piece_head(text, len), .len = (uint16_t)len,
                               .id = i};
     if (len == 1) t->byte_ids[(uint8_t)text[0]] = i;
@@ -184,8 +191,8 @@ static int index_added_set(builder *b, tokenizer_added_set *set, bool special, b
   qsort(set->tokens, n, sizeof *set->tokens, compare_added);
   for (size_t i = 1; i < n; i++)
     if (compare_added(&set->tokens[i - 1], &set->tokens[i]) == 0)
-      return FAIL(b, "tokens %d and %d are the same", (int)set->tokens[i - 1].id,
-                  (int)set->tokens[i].id);
+      return FAIL_TOKEN(b, (int)set->tokens[i].id, "tokens %d and %d are the same",
+                        (int)set->tokens[i - 1].id, (int)set->tokens[i].id);
   int bytes = 0;
   for (size_t i = 0; i < n; i++) set->first[(uint8_t)set->tokens[i].text[0] + 1]++;
   for (int c = 0; c < 256; c++) {
@@ -212,20 +219,20 @@ static int index_merges(builder *b) {
     for (int side = 0; side < 2; side++) {
       const tokenizer_string *s = &v->merges[i][side];
       if (s->len == 0 || s->len > TOKENIZER_MAX_TOKEN_BYTES)
-        return FAIL(b, "merge %d: an empty or overlong piece", i);
+        return FAIL_MERGE(b, i, "merge %d: an empty or overlong piece", i);
       long n = decode_alphabet(b->byte_of, s->data, s->len, joined + at);
       const tokenizer_piece *slot =
           n > 0 ? tokenizer__piece_find(t, joined + at, (size_t)n) : NULL;
       if (slot == NULL)
-        return FAIL(b, "merge %d: its %s piece is not a token", i, side == 0 ? "left" : "right");
+        return FAIL_MERGE(b, i, "merge %d: its %s piece is not a token", i, side == 0 ? "left" : "right");
       ids[side] = slot->id;
       at += (size_t)n;
     }
     const tokenizer_piece *result = tokenizer__piece_find(t, joined, at);
-    if (result == NULL) return FAIL(b, "merge %d: its result is not a token", i);
+    if (result == NULL) return FAIL_MERGE(b, i, "merge %d: its result is not a token", i);
     tokenizer_merge *slot = tokenizer__merge_slot(t, ids[0], ids[1]);
-    if (slot == NULL) return FAIL(b, "merge %d: too many merges with one hash", i);
-    if (slot->left >= 0) return FAIL(b, "merge %d is there twice", i);
+    if (slot == NULL) return FAIL_MERGE(b, i, "merge %d: too many merges with one hash", i);
+    if (slot->left >= 0) return FAIL_MERGE(b, i, "merge %d is there twice", i);
     *slot = (tokenizer_merge){ids[0], ids[1], (uint64_t)i << 32 | (uint32_t)result->id};
   }
   return ENGINE_OK;
@@ -253,6 +260,7 @@ int tokenizer__build(tokenizer **out, const tokenizer_vocab *vocab,
                      const tokenizer_traits *traits, char *err, size_t errlen) {
   *out = NULL;
   builder b = {.vocab = vocab, .traits = traits, .err = err, .errlen = errlen};
+  blame(&b, -1, -1);
   if (vocab->n_tokens < 1 || vocab->n_tokens > TOKENIZER_MAX_TOKENS)
     return FAIL(&b, "%d tokens; 1 to %d can be", vocab->n_tokens, TOKENIZER_MAX_TOKENS);
   if (vocab->n_merges < 0 || vocab->n_merges > TOKENIZER_MAX_MERGES)

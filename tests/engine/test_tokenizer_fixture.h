@@ -94,8 +94,9 @@ static inline void fixture_vocab_open(fixture_vocab *v) {
   for (const cJSON *i = merges->child; i != NULL; i = i->next, n++)
     for (int side = 0; side < 2; side++)
       v->merges[n][side] = fixture_string(cJSON_GetArrayItem(i, side)->valuestring);
-  v->vocab = (tokenizer_vocab){FIXTURE_N_VOCAB, v->tokens, v->kinds, n_merges,
-                               (const tokenizer_string(*)[2])v->merges};
+  v->vocab = (tokenizer_vocab){.n_tokens = FIXTURE_N_VOCAB, .tokens = v->tokens,
+                               .kinds = v->kinds, .n_merges = n_merges,
+                               .merges = (const tokenizer_string(*)[2])v->merges};
 }
 
 static inline void fixture_vocab_close(fixture_vocab *v) {
