@@ -97,6 +97,7 @@ static void tell_model(lsp__client *c) {
 
 void lsp__client_model_news(lsp__client *c) {
   lsp__server *s = c->server;
+  if (c->unproven) return; /* nothing is made for strangers */
   report_progress(c);
   if (s->model == LSP__MODEL_LOADING || c->leaving || c->completion != NULL || c->unusable) return;
   c->unusable = s->model != LSP__MODEL_READY ||
@@ -329,13 +330,67 @@ static void on_response(lsp__client *c, const lsp__message *m) {
   }
 }
 
+static void dispatch(lsp__client *c, const lsp__message *m) {
+  if (m->kind == LSP__MESSAGE_REQUEST)
+    on_request(c, m);
+  else if (m->kind == LSP__MESSAGE_NOTIFICATION)
+    on_notification(c, m);
+  else if (m->kind == LSP__MESSAGE_RESPONSE)
+    on_response(c, m);
+  else
+    lsp__client_error(c, m->id, m->code, m->why);
+}
+
+/* Nothing that a port hears is answered before the token was told, and nobody gets a second try. */
+static void refuse(lsp__client *c, lsp__id id) {
+  lsp__client_error(c, id, LSP__INVALID_REQUEST,
+                    "the first message on a port is initialize, with the token of the daemon's "
+                    "token file as initializationOptions.fimd.token");
+  lsp__client_leave(c);
+}
+
+static bool is_proof(const lsp__client *c, const lsp__message *m) {
+  const char *said = NULL;
+  return m->kind == LSP__MESSAGE_REQUEST && strcmp(m->method, "initialize") == 0 &&
+         lsp__json_get_string(lsp__json_path(m->params, "initializationOptions", "fimd", NULL),
+                              "token", &said) &&
+         lsp__token_is(&c->server->token, said);
+}
+
+/* The recording has the message, but not the token. */
+static void record_proof(lsp__client *c, const char *text, size_t len) {
+  char *copy = c->server->recording != NULL ? lsp__strndup(text, len) : NULL;
+  if (copy == NULL) return;
+  lsp__token_mask(&c->server->token, copy, len);
+  lsp__recording_add(c->server->recording, c->number, true, true, copy, len);
+  free(copy);
+}
+
+/* The first message on a port. True: the client may go on. */
+static bool prove(lsp__client *c, const lsp__message *m, const char *text, size_t len) {
+  if (!is_proof(c, m)) {
+    refuse(c, m->kind == LSP__MESSAGE_REQUEST ? m->id : (lsp__id){.kind = LSP__ID_NULL});
+    return false;
+  }
+  c->unproven = false;
+  lsp__connection_trust(c->connection);
+  record_proof(c, text, len);
+  if (c->server->model != LSP__MODEL_LOADING) lsp__client_model_news(c);
+  return true;
+}
+
 static void on_message(void *user, const char *text, size_t len) {
   lsp__client *c = user;
   cJSON *tree;
   const char *why;
   size_t where;
   int status = lsp__json_parse(text, len, &tree, &why, &where);
-  lsp__recording_add(c->server->recording, c->number, true, status == LSP__OK, text, len);
+  if (status != LSP__OK && c->unproven) {
+    refuse(c, (lsp__id){.kind = LSP__ID_NULL});
+    return;
+  }
+  if (!c->unproven)
+    lsp__recording_add(c->server->recording, c->number, true, status == LSP__OK, text, len);
   if (status != LSP__OK) {
     char message[160];
     snprintf(message, sizeof message, "%s at byte %zu", why, where);
@@ -348,14 +403,7 @@ static void on_message(void *user, const char *text, size_t len) {
   }
   lsp__message m;
   lsp__message_read(tree, &m);
-  if (m.kind == LSP__MESSAGE_REQUEST)
-    on_request(c, &m);
-  else if (m.kind == LSP__MESSAGE_NOTIFICATION)
-    on_notification(c, &m);
-  else if (m.kind == LSP__MESSAGE_RESPONSE)
-    on_response(c, &m);
-  else
-    lsp__client_error(c, m.id, m.code, m.why);
+  if (!c->unproven || prove(c, &m, text, len)) dispatch(c, &m);
   cJSON_Delete(tree);
 }
 
@@ -363,6 +411,10 @@ static void on_message(void *user, const char *text, size_t len) {
 
 static void on_problem(void *user, lsp__framing_event problem) {
   lsp__client *c = user;
+  if (c->unproven) {
+    refuse(c, (lsp__id){.kind = LSP__ID_NULL});
+    return;
+  }
   const char *what = problem == LSP__FRAMING_TOO_LARGE    ? "a message over 64 MiB was skipped"
                      : problem == LSP__FRAMING_BAD_HEADER ? "a header without a readable Content-Length"
                                                           : "out of memory, a message was skipped";
@@ -404,6 +456,7 @@ lsp__client *lsp__client_new(lsp__server *s) {
   s->clients = c;
   s->client_count++;
   c->number = ++s->clients_so_far;
+  c->unproven = s->options->transport == LSP_PORT;
   return c;
 }
 

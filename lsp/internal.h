@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "lsp/document.h"
+#include "lsp/guard.h"
 #include "lsp/loader.h"
 #include "lsp/lsp.h"
 #include "lsp/recording.h"
@@ -135,6 +136,7 @@ struct lsp__client {
   int number;  /* from 1, in their order */
   lsp__connection *connection; /* NULL once gone */
   bool leaving;
+  bool unproven; /* on the port, and has not told the token yet */
   enum { LSP__PHASE_NEW = 0, LSP__PHASE_RUNNING, LSP__PHASE_SHUTDOWN } phase;
   bool initialized; /* the notification came */
   lsp__encoding encoding;
@@ -238,6 +240,7 @@ struct lsp__server {
   uv_timer_t parent_timer;
   int parent; /* process id of the client that started us, or 0 */
   lsp__listener listener;
+  lsp__token token; /* of the port */
   lsp__client *clients;
   int client_count, clients_so_far;
   lsp__recording *recording; /* NULL: none */

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lsp/guard.h"
 #include "lsp/transport.h"
 
 #define BACKLOG 16
@@ -25,6 +26,8 @@ static int make_room(const struct sockaddr_un *address, char *err, size_t errlen
     return errno == ENOENT ? LSP__OK : fail(err, errlen, "cannot look at", path, strerror(errno));
   if (!S_ISSOCK(st.st_mode))
     return fail(err, errlen, "cannot listen on", path, "a file that is no socket is there");
+  if (st.st_uid != geteuid())
+    return fail(err, errlen, "cannot listen on", path, "a socket of another user is there");
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return fail(err, errlen, "cannot listen on", path, strerror(errno));
   int refused = connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 ? errno : 0;
@@ -46,7 +49,8 @@ int lsp__listen_socket(lsp__listener *l, uv_loop_t *loop, const char *path,
   if (len == 0 || len >= sizeof address.sun_path)
     return fail(err, errlen, "cannot listen on", path, "a socket's path has 1 to 107 bytes");
   memcpy(address.sun_path, path, len + 1);
-  int status = make_room(&address, err, errlen);
+  int status = lsp__guard_folder(path, err, errlen);
+  if (status == LSP__OK) status = make_room(&address, err, errlen);
   if (status != LSP__OK) return status;
   int error = uv_pipe_init(loop, &l->u.pipe, 0);
   if (error < 0) return fail(err, errlen, "cannot listen on", path, uv_strerror(error));

@@ -11,13 +11,14 @@
 typedef enum lsp_transport {
   LSP_STDIO = 0,
   LSP_SOCKET, /* a Unix socket at path, mode 0600; serves clients until terminated */
-  LSP_PORT,   /* TCP on 127.0.0.1 */
+  LSP_PORT,   /* TCP on 127.0.0.1, for clients that know the token (guard.h) */
 } lsp_transport;
 
 typedef struct lsp_options {
   lsp_transport transport;
   const char *path; /* LSP_SOCKET */
   int port;         /* LSP_PORT; 0: any free port, printed on standard error */
+  const char *token_file; /* LSP_PORT; NULL: in XDG_RUNTIME_DIR */
   const char *trace_file; /* where to record all messages: a new file; NULL: nowhere */
   engine_options engine;         /* what to load; progress is reported to the client */
   completion_options completion; /* the start values of the client's settings */

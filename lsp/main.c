@@ -20,6 +20,9 @@ static const char help_text[] =
     "  fimd lsp                      the same\n"
     "    --socket PATH               a Unix socket (mode 0600) instead\n"
     "    --port N                    TCP on 127.0.0.1 instead (0: any free port, printed)\n"
+    "    --token-file FILE           where to write what a client on the port must send first, in\n"
+    "                                initializationOptions.fimd.token (default: fimd-N.token in\n"
+    "                                XDG_RUNTIME_DIR); fimd's own commands use no port\n"
     "    --trace-file FILE           record all messages in a new file, texts included\n"
     "\n"
     "Set up an editor\n"
@@ -101,6 +104,7 @@ static const char help_text[] =
 enum {
   OPT_SOCKET = 256,
   OPT_PORT,
+  OPT_TOKEN_FILE,
   OPT_TRACE_FILE,
   OPT_WITH,
   OPT_SINGLE,
@@ -152,6 +156,7 @@ enum {
 static const struct option long_options[] = {
     {"socket", required_argument, NULL, OPT_SOCKET},
     {"port", required_argument, NULL, OPT_PORT},
+    {"token-file", required_argument, NULL, OPT_TOKEN_FILE},
     {"trace-file", required_argument, NULL, OPT_TRACE_FILE},
     {"stdio", no_argument, NULL, OPT_STDIO},
     {"clientProcessId", required_argument, NULL, OPT_CLIENT_PID},
@@ -292,6 +297,7 @@ static bool set_option(cli_options *o, int option, const char *value) {
   switch (option) {
   case OPT_SOCKET: o->lsp.transport = LSP_SOCKET; o->lsp.path = value; return true;
   case OPT_PORT: o->lsp.transport = LSP_PORT; return parse_int("--port", value, 0, 65535, &o->lsp.port);
+  case OPT_TOKEN_FILE: o->lsp.token_file = value; return true;
   case OPT_TRACE_FILE: o->lsp.trace_file = value; return true;
   case OPT_STDIO: o->lsp.transport = LSP_STDIO; return true;
   /* Language clients pass the editor's process id; the initialize request carries it too. */
@@ -351,6 +357,10 @@ static bool set_option(cli_options *o, int option, const char *value) {
 static int serve(cli_options *o) {
   if (o->n_args != 0) {
     fprintf(stderr, "fimd: lsp takes no '%s'; see fimd help\n", o->args[0]);
+    return 2;
+  }
+  if (o->lsp.token_file != NULL && o->lsp.transport != LSP_PORT) {
+    fprintf(stderr, "fimd: --token-file goes with --port\n");
     return 2;
   }
   char err[1024] = "";

@@ -129,9 +129,11 @@ static void begin_client(lsp__client *c, int error) {
     fprintf(stderr, "fimd: cannot serve a client: %s\n", uv_strerror(error));
     lsp__client_leave(c);
     lsp__client_unref(c);
-  } else if (c->server->model != LSP__MODEL_LOADING) {
-    lsp__client_model_news(c);
+    return;
   }
+  if (c->unproven)
+    lsp__connection_distrust(c->connection, LSP__STRANGER_MESSAGE, LSP__STRANGER_MS);
+  if (c->server->model != LSP__MODEL_LOADING) lsp__client_model_news(c);
 }
 
 /* A client past the limit is taken and let go: it would wait for nothing otherwise. */
@@ -177,7 +179,9 @@ static int start_transport(lsp__server *s, char *err, size_t errlen) {
     return lsp__listen_socket(&s->listener, &s->loop, o->path != NULL ? o->path : "", on_connection,
                               s, err, errlen);
   int error = lsp__listen_port(&s->listener, &s->loop, o->port, &port, on_connection, s, err, errlen);
-  if (error == 0) fprintf(stderr, "fimd: listening on 127.0.0.1:%d\n", port);
+  if (error == 0) error = lsp__token_make(&s->token, o->token_file, port, err, errlen);
+  if (error == 0)
+    fprintf(stderr, "fimd: listening on 127.0.0.1:%d, the token is in %s\n", port, s->token.path);
   return error;
 }
 
@@ -209,6 +213,7 @@ static int serve(lsp__server *s, char *err, size_t errlen) {
   if (error != 0) lsp__server_stop(s, 2);
   uv_run(&s->loop, UV_RUN_DEFAULT);
   lsp__recording_close(s->recording);
+  lsp__token_remove(&s->token);
   return s->exit_code;
 }
 

@@ -12,9 +12,9 @@
 #include "lsp/debounce.h"
 #include "lsp/json.h"
 
-typedef enum kind { BOOL, NOT, INT, SEED, REAL, LANGUAGES, DRAFT, COMMAND_LINE } kind;
+typedef enum kind { BOOL, NOT, INT, SEED, REAL, LANGUAGES, DRAFT, COMMAND_LINE, ELSEWHERE } kind;
 
-/* NOT: true where the field is false, as options of completion/ are zero by default. */
+/* ELSEWHERE: no setting, initialize reads it. NOT: true where the field is false, as options of completion/ are zero by default. */
 static const struct key {
   const char *name;
   kind kind;
@@ -47,6 +47,7 @@ static const struct key {
     {"threads", COMMAND_LINE, 0, 0, 0, "--threads"},
     {"context", COMMAND_LINE, 0, 0, 0, "--context"},
     {"gpuMemory", COMMAND_LINE, 0, 0, 0, "--gpu-memory"},
+    {"token", ELSEWHERE, 0, 0, 0, NULL},
 };
 
 typedef struct teller {
@@ -139,8 +140,8 @@ void lsp__settings_apply(lsp__settings *s, const cJSON *object,
     const struct key *k = find_key(item->string);
     if (k == NULL) {
       say(&t, item->string, "is not known");
-    } else if (cJSON_IsNull(item)) {
-      continue; /* as clients say "not set" */
+    } else if (cJSON_IsNull(item) || k->kind == ELSEWHERE) {
+      continue; /* null: as clients say "not set" */
     } else if (k->kind == COMMAND_LINE) {
       char what[96];
       snprintf(what, sizeof what, "is read at the start only: restart with %s", k->option);
@@ -203,7 +204,7 @@ void lsp__settings_write(const lsp__settings *s, lsp__buffer *b) {
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     const struct key *k = &keys[i];
     const void *field = (const char *)&filled + k->offset;
-    if (k->kind == COMMAND_LINE) continue;
+    if (k->kind == COMMAND_LINE || k->kind == ELSEWHERE) continue;
     lsp__json_key(b, k->name);
     if (k->kind == BOOL) lsp__json_bool(b, *(const bool *)field);
     if (k->kind == NOT) lsp__json_bool(b, !*(const bool *)field);

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lsp/guard.h"
+
 #define CHUNK 65536
 
 typedef union endpoint {
@@ -93,6 +95,20 @@ void lsp__connection_end(lsp__connection *c, const char *why) {
   if (c->ended || c->closing || c->why != NULL) return;
   c->why = why;
   uv_timer_start(&c->timer, on_end_timer, 0, 0);
+}
+
+static void on_distrust_timer(uv_timer_t *timer) {
+  end(timer->data, "it did not say in time who it is");
+}
+
+void lsp__connection_distrust(lsp__connection *c, size_t max_message, int ms) {
+  c->framing.max_message = max_message;
+  uv_timer_start(&c->timer, on_distrust_timer, (uint64_t)ms, 0);
+}
+
+void lsp__connection_trust(lsp__connection *c) {
+  c->framing.max_message = LSP__MESSAGE_MAX;
+  if (!c->ended && !c->closing && c->why == NULL) uv_timer_stop(&c->timer);
 }
 
 static void close_handles(lsp__connection *c) {
@@ -379,6 +395,10 @@ int lsp__connection_accept(uv_stream_t *listener, const lsp__connection_events *
     c->handles++;
     status = uv_accept(listener, &c->in.stream);
   }
+  uv_os_fd_t fd;
+  if (status == 0 && listener->type == UV_NAMED_PIPE &&
+      (uv_fileno(&c->in.handle, &fd) != 0 || !lsp__guard_peer(fd, geteuid())))
+    status = UV_EACCES;
   if (status == 0 && listener->type == UV_TCP) uv_tcp_nodelay(&c->in.tcp, 1);
   if (status == 0) status = uv_read_start(&c->in.stream, on_alloc, on_read);
   if (status < 0) {

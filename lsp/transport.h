@@ -33,7 +33,7 @@ typedef struct lsp__connection_events {
  * failure no event comes and *out is NULL; the result is a libuv error. */
 int lsp__connection_open(uv_loop_t *loop, int in, int out_fd, const lsp__connection_events *events,
                          void *user, lsp__connection **out);
-/* Takes the client that waits on a listener. */
+/* Takes the client that waits on a listener. UV_EACCES: it is another user's. */
 int lsp__connection_accept(uv_stream_t *listener, const lsp__connection_events *events, void *user,
                            lsp__connection **out);
 /* Frames and queues body's bytes; the buffer is emptied (its memory is taken). LSP__ELIMIT: the
@@ -42,6 +42,10 @@ int lsp__connection_accept(uv_stream_t *listener, const lsp__connection_events *
 int lsp__connection_send(lsp__connection *c, lsp__buffer *body);
 /* Has on_end come soon, with a constant phrase. */
 void lsp__connection_end(lsp__connection *c, const char *why);
+/* Of somebody who has yet to say who they are: no message over max_message bytes, and on_end comes
+ * after so many ms, unless lsp__connection_trust is called before. */
+void lsp__connection_distrust(lsp__connection *c, size_t max_message, int ms);
+void lsp__connection_trust(lsp__connection *c);
 /* Stops reading, lets what is queued go out (for at most LSP__CLOSE_MS), closes. */
 void lsp__connection_close(lsp__connection *c);
 
@@ -56,8 +60,8 @@ typedef struct lsp__listener {
   } u;
 } lsp__listener;
 
-/* A Unix socket of mode 0600. A socket file that nobody listens on is replaced; any other file
- * in its place is an error. on_connection has libuv's meaning; listener->u.handle.data = user. */
+/* A Unix socket of mode 0600 in a folder that others cannot write to. A socket file of this user
+ * that nobody listens on is replaced; any other file in its place is an error. on_connection has libuv's meaning; listener->u.handle.data = user. */
 int lsp__listen_socket(lsp__listener *l, uv_loop_t *loop, const char *path,
                        uv_connection_cb on_connection, void *user, char *err, size_t errlen);
 /* TCP on 127.0.0.1 and nowhere else. *bound is the port. */

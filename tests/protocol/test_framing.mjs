@@ -7,6 +7,7 @@ import path from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { check, done, equal, fimd, random } from './helpers/check.mjs';
 import { at, begin, finish, frame, initializeParams, open, start, Wire } from './helpers/daemon.mjs';
+import { onPort, withToken } from './helpers/listening.mjs';
 
 const texts = [
   ['file:///w/fib.py', 'python', 'def fibonacci(n):\n    if n < 2:\n        return n\n    return '],
@@ -151,19 +152,17 @@ for (const length of ['99999999999999999999999999', '18446744073709551615', '922
 // ---- a Unix socket and a port are framed alike; a port drops what is not LSP
 
 {
-  const d = start(['lsp', '--port', '0']);
-  const port = await new Promise((resolve) => d.child.stderr.on('data', () => {
-    const found = /127\.0\.0\.1:(\d+)/.exec(d.stderr);
-    if (found) resolve(Number(found[1]));
-  }));
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'fimd-'));
+  const { d, port, token } = await onPort(path.join(dir, 'token'));
   const http = net.connect(port, '127.0.0.1');
   http.on('error', () => {});
-  const inside = frame({ jsonrpc: '2.0', id: 'web', method: 'initialize', params: initializeParams() });
+  const inside = frame({ jsonrpc: '2.0', id: 'web', method: 'initialize', params: withToken(token) });
   http.write(Buffer.concat([Buffer.from(`POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n\r\n`), inside]));
   const web = new Wire(http);
   await web.ended;
   check(!web.messages.some((m) => m.id === 'web' && m.result), 'a web page that posts to the port is not served');
   d.child.kill('SIGTERM');
   equal(await d.exit, 0, 'the port: a signal ends it well');
+  rmSync(dir, { recursive: true });
 }
 done();

@@ -1,37 +1,18 @@
 // The Unix socket and the loopback port: permissions, stale files, several clients, the end.
-import net from 'node:net';
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { check, done, equal } from './helpers/check.mjs';
-import { answeredOnce, at, client, frame, initializeParams, start, Wire } from './helpers/daemon.mjs';
+import { answeredOnce, at, client, initializeParams, start } from './helpers/daemon.mjs';
+import { connect, onPort, peer, withToken } from './helpers/listening.mjs';
 import rpc from 'vscode-languageserver-protocol/node';
 
 const dir = mkdtempSync(path.join(os.tmpdir(), 'fimd-'));
 const text = 'def fibonacci(n):\n    if n < 2:\n        return n\n    return ';
 
-// Waits until somebody listens, by trying.
-async function connect(where, d) {
-  for (;;) {
-    const s = net.connect(where);
-    const ok = await new Promise((resolve) => { s.once('connect', () => resolve(true)); s.once('error', () => resolve(false)); });
-    if (ok) { s.on('error', () => {}); return s; }
-    if (d.child.exitCode !== null) throw new Error(`the server is gone: ${d.stderr}`);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-function peer(socket) {
-  const wire = new Wire(socket);
-  const send = (m) => socket.write(frame(m));
-  return {
-    socket, wire, send,
-    request: (id, method, params) => { send({ jsonrpc: '2.0', id, method, params }); return wire.answer(id); },
-    notify: (method, params) => send({ jsonrpc: '2.0', method, params }),
-  };
-}
-async function ready(p) {
-  await p.request('init', 'initialize', initializeParams());
+async function ready(p, params = initializeParams()) {
+  await p.request('init', 'initialize', params);
   p.notify('initialized', {});
 }
 
@@ -106,24 +87,20 @@ async function ready(p) {
 // ---- a port
 
 {
-  const d = start(['lsp', '--port', '0']);
-  const port = await new Promise((resolve) => d.child.stderr.on('data', () => {
-    const found = /127\.0\.0\.1:(\d+)/.exec(d.stderr);
-    if (found) resolve(Number(found[1]));
-  }));
-  const a = peer(await connect({ port, host: '127.0.0.1' }, d));
-  await ready(a);
+  const { d, port, token, connect: come } = await onPort(path.join(dir, 'crowd.token'));
+  const a = peer(await come());
+  await ready(a, withToken(token));
   check((await a.request(1, 'fimd/status')).result !== undefined, 'the port is served');
   // Listening nowhere else: the kernel's table has the port for 127.0.0.1 (0100007F) alone.
   const hex = port.toString(16).toUpperCase().padStart(4, '0');
   const tables = await Promise.all(['tcp', 'tcp6'].map((t) => readFile(`/proc/net/${t}`, 'utf8').catch(() => '')));
   const listening = tables.join('\n').split('\n').map((l) => l.trim().split(/\s+/)).filter((f) => f[3] === '0A' && f[1]?.endsWith(`:${hex}`)).map((f) => f[1]);
   equal(listening, [`0100007F:${hex}`], 'on loopback alone');
-  const taken = start(['lsp', '--port', String(port)]);
+  const taken = start(['lsp', '--port', String(port), '--token-file', path.join(dir, 'taken.token')]);
   equal(await taken.exit, 2, 'a port that is taken: exit code');
   // More clients than are served: the last is let go, the first is served on.
   const crowd = [];
-  for (let i = 0; i < 16; i++) crowd.push(peer(await connect({ port, host: '127.0.0.1' }, d)));
+  for (let i = 0; i < 16; i++) crowd.push(peer(await come()));
   await crowd.at(-1).wire.ended;
   check((await a.request(2, 'fimd/status')).result.clients === 16, 'no more than 16 clients are served');
   d.child.kill('SIGTERM');

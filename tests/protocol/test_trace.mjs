@@ -5,7 +5,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { check, done, equal, fimd, random, root } from './helpers/check.mjs';
-import { answeredOnce, at, begin, finish, frame, initializeParams, open, start } from './helpers/daemon.mjs';
+import { answeredOnce, at, begin, finish, frame, initializeParams, open, start, Wire } from './helpers/daemon.mjs';
+import { onPort, withToken } from './helpers/listening.mjs';
 import { Typist, ghost } from './helpers/typist.mjs';
 
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'fimd-trace-'));
@@ -86,16 +87,10 @@ function trace(...args) {
 // ---- several clients of a socket; the first is played
 
 {
-  const d = start(['lsp', '--port', '0', '--trace-file', file('two.jsonl')], { unread: true });
-  for (;;) {
-    if (/127.0.0.1:(\d+)/.test(d.stderr)) break;
-    await new Promise((resolve) => d.child.stderr.once('data', resolve));
-  }
-  const net = await import('node:net'), { Wire } = await import('./helpers/daemon.mjs');
-  const port = Number(/127.0.0.1:(\d+)/.exec(d.stderr)[1]);
+  const { d, token, connect } = await onPort(file('token'), ['--trace-file', file('two.jsonl')], { unread: true });
   for (const name of ['one', 'two']) {
-    const s = net.connect(port, '127.0.0.1'), w = new Wire(s);
-    s.write(frame({ jsonrpc: '2.0', id: name, method: 'initialize', params: initializeParams() }));
+    const s = await connect(), w = new Wire(s);
+    s.write(frame({ jsonrpc: '2.0', id: name, method: 'initialize', params: withToken(token) }));
     await w.answer(name);
     s.write(frame({ jsonrpc: '2.0', method: 'textDocument/didOpen', params: { textDocument: { uri: 'file:///w/a.py', languageId: 'python', version: 1, text: 'def add(a, b):\n    return ' } } }));
     s.write(frame({ jsonrpc: '2.0', id: `${name}.1`, method: 'textDocument/inlineCompletion', params: at('file:///w/a.py', 1, 11) }));
@@ -105,6 +100,7 @@ function trace(...args) {
   }
   d.child.kill('SIGTERM');
   equal(await d.exit, 0, 'a socket: exit code');
+  check(!fs.readFileSync(file('two.jsonl'), 'utf8').includes(token), 'the token is not recorded');
   equal([...new Set(lines('two.jsonl').slice(1).map((l) => l.client))], [1, 2], 'clients are told apart');
   const r = trace(file('two.jsonl'));
   check(r.status === 0 && /1 requests; 1 texts compared, 0 differ/.test(r.stdout) && /messages of other clients/.test(r.stdout), 'the first is played', r.stdout + r.stderr);
