@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "completion/secrets.h"
 #include "completion/similar.h"
 
 #define SCOPES_MAX 8
@@ -96,6 +97,15 @@ static bool has_room(const completion__context *x, const completion__piece *piec
   return x->n < COMPLETION__PIECES_MAX || better(piece, &x->pieces[x->n - 1]);
 }
 
+/* Lines of another document in which a secret stands, whole, as a piece may begin inside of one. */
+static bool is_secret(const collecting *c, const completion__piece *piece) {
+  if (piece->view < 0) return completion__secrets_in(piece->text);
+  completion__slice t = completion__text_slice(c->r->views[piece->view].text);
+  return piece->view > 0 &&
+         completion__secrets_in(completion__slice_cut(t, completion__line_start(t, piece->start),
+                                                      completion__line_end(t, piece->end)));
+}
+
 void completion__context_add(completion__collecting *c, completion__piece piece) {
   completion__context *x = c->out;
   if (piece.view >= 0) {
@@ -106,7 +116,8 @@ void completion__context_add(completion__collecting *c, completion__piece piece)
     piece.language = v->text->language;
     piece.line = -1;
   }
-  if (completion__slice_is_blank(piece.text) || !has_room(x, &piece) || !displace(x, &piece))
+  if (completion__slice_is_blank(piece.text) || !has_room(x, &piece) || is_secret(c, &piece) ||
+      !displace(x, &piece))
     return;
   int at = x->n;
   while (at > 0 && better(&piece, &x->pieces[at - 1])) at--;

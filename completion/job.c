@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "completion/run.h"
+#include "completion/secrets.h"
 #include "completion/seed.h"
 #include "completion/window.h"
 #include "completion/withheld.h"
@@ -174,6 +175,10 @@ static void note_accepted(completion__run *r) {
   if (completion__is_withheld(v->document)) return;
   completion__slice there = completion__slice_cut(text, shown->at, shown->at + shown->text.len);
   if (!completion__slice_equal(there, completion__buffer_slice(&shown->text))) return;
+  completion__slice lines = completion__slice_cut(
+      text, completion__line_start(text, shown->at),
+      completion__line_end(text, shown->at + shown->text.len));
+  if (completion__secrets_in(lines)) return;
   engine_tokens t = {0};
   if (!engine_tokenize(r->c->engine, there.s, there.len, false, &t) && t.n)
     engine_pool_accept(r->c->pool, t.ids, t.n);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "completion/secrets.h"
+
 typedef struct piece {
   uint32_t bytes, tokens;
 } piece;
@@ -51,7 +53,9 @@ static int make_pieces(const engine *e, completion__slice t, size_t from, size_t
       out->pieces = grown;
       out->capacity = capacity;
     }
-    if (engine_tokenize(e, t.s + from, end - from, false, &out->tokens)) return COMPLETION_ENOMEM;
+    if (!completion__secrets_in(completion__slice_cut(t, from, end)) &&
+        engine_tokenize(e, t.s + from, end - from, false, &out->tokens))
+      return COMPLETION_ENOMEM;
     out->pieces[out->n++] = (piece){(uint32_t)(end - from), (uint32_t)(out->tokens.n - before)};
     from = end;
   }

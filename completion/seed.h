@@ -2,7 +2,7 @@
  *
  * A text is tokenized in pieces that begin with a line that is not blank: the tokenizer's own
  * pattern ends a token there, so an edit needs only the pieces that it touches to be tokenized
- * again. Engine thread only. */
+ * again. Lines with a secret (secrets.h) are left out. Engine thread only. */
 #ifndef FIMD_COMPLETION_SEED_H
 #define FIMD_COMPLETION_SEED_H
 

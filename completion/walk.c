@@ -17,6 +17,7 @@
 
 #include "completion/completion.h"
 #include "completion/ignore.h"
+#include "completion/secrets.h"
 #include "grammars/grammars.h"
 
 #define FILE_BYTES ((size_t)1 << 20)
@@ -206,6 +207,7 @@ static int file_read(walk *w, int fd, const char *name) {
   if (!is_text(text)) return c->binary++, 0;
   if (is_minified(text)) return c->large++, 0;
   if (completion__holds_secret(text)) return c->secret++, 0;
+  if (completion__secrets_blank(w->text.s, w->text.len)) c->blanked++;
   return 1;
 }
 

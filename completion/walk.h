@@ -3,7 +3,7 @@
  * What comes out feeds the n-gram pool, so the walk errs on the side of leaving out: nothing
  * that git ignores, nothing secret by name or content, nothing binary, generated or huge, and
  * nothing through a symbolic link, in another repository inside the folder or in a folder whose
- * name begins with a dot. A file comes out only where its name is that of source code or of text
+ * name begins with a dot. In what comes out, lines with a secret are blank. A file comes out only where its name is that of source code or of text
  * that programmers write. Where the folder lies in no repository its ignore files count all the
  * same, and the usual build folders are left out by name.
  *
@@ -32,6 +32,7 @@ typedef struct completion__walk_counts {
   size_t bytes;
   int ignored;    /* by rule, another repository, or the name of a build or dot folder */
   int secret;     /* by name or content */
+  int blanked;    /* of those that come out, with lines taken out (secrets.h) */
   int binary;     /* a NUL, or not UTF-8 */
   int large;      /* too long, too deep, minified or generated */
   int unreadable; /* the file, the folder or its ignore rules */

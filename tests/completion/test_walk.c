@@ -146,6 +146,16 @@ static void test_by_kind(void **state) {
   assert_int_equal(completion__walk_allows("t", "a.c/b.c"), 0);
 }
 
+/* Lines with a secret are blank in what comes out, and no others. */
+static void test_blanked(void **state) {
+  (void)state;
+  write_text("t/a.c", "int a;\nchar *k = \"glpat-abcdefghijklmnop" CANARY "\";\nint b;\n");
+  write_text("t/b.c", "int a;\n");
+  completion__walk_counts c = expect_walk("t", "a.c\nb.c\n");
+  assert_int_equal(c.blanked, 1);
+  assert_int_equal(c.secret, 0);
+}
+
 /* A file of `line` bytes a line, '\n' included, at least `len` long. */
 static void write_lines(const char *path, size_t len, size_t line, const char *first) {
   completion__buffer b = {0};
@@ -456,6 +466,7 @@ static void test_as_git(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(test_by_kind, set_up),
+      cmocka_unit_test_setup(test_blanked, set_up),
       cmocka_unit_test_setup(test_by_size, set_up),
       cmocka_unit_test_setup(test_without_repository, set_up),
       cmocka_unit_test_setup(test_other_repositories, set_up),
