@@ -207,6 +207,7 @@ void completion_delete(completion *c) {
   if (!c) return;
   pthread_mutex_lock(&c->lock);
   for (completion_job *j = c->active; j; j = j->next) atomic_store(&j->job.cancel, true);
+  completion__opened_wake(c->opened);
   while (c->active) pthread_cond_wait(&c->idle, &c->lock);
   pthread_mutex_unlock(&c->lock);
   completion__workspace_delete(c->workspace);
@@ -401,7 +402,9 @@ int completion_start(completion *c, const completion_query *q, completion_job **
 }
 
 void completion_job_cancel(completion_job *job) {
-  if (job) atomic_store(&job->job.cancel, true);
+  if (!job) return;
+  atomic_store(&job->job.cancel, true);
+  completion__opened_wake(job->owner->opened);
 }
 
 void completion_job_release(completion_job *job) {

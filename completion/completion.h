@@ -273,7 +273,7 @@ int completion_prompt(completion *c, const char *uri, size_t offset, engine_toke
  * reference owned by the caller: completion_job_release. On failure on_done is never called. */
 int completion_start(completion *c, const completion_query *query, completion_job **job);
 /* Asks a request to end at the next decode step or prefill chunk; its result will have
- * status COMPLETION_ECANCELLED unless it had already finished. */
+ * status COMPLETION_ECANCELLED unless it had already finished. Not after completion_delete. */
 void completion_job_cancel(completion_job *job);
 void completion_job_release(completion_job *job);
 

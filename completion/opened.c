@@ -181,12 +181,21 @@ bool completion__opened_busy(completion__opened *o) {
   return busy;
 }
 
+void completion__opened_wake(completion__opened *o) {
+  pthread_mutex_lock(&o->lock);
+  pthread_cond_broadcast(&o->changed);
+  pthread_mutex_unlock(&o->lock);
+}
+
 completion__syntax *completion__opened_take(completion__opened *o, completion__parser *p,
                                             const completion__document *d,
                                             const atomic_bool *cancel) {
   pthread_mutex_lock(&o->lock);
   entry *e;
-  while ((e = find(o, d)) && e->state == RUNS) pthread_cond_wait(&o->changed, &o->lock);
+  bool cancelled;
+  while (!(cancelled = cancel && atomic_load(cancel)) && (e = find(o, d)) && e->state == RUNS)
+    pthread_cond_wait(&o->changed, &o->lock);
+  if (cancelled) e = NULL; /* it stays for the next request */
   if (e) {
     unlink_entry(o, e);
     completion__parser_borrow(p, o->queries, e->text->language);

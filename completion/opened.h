@@ -28,10 +28,13 @@ void completion__opened_remove(completion__opened *o, const completion__document
 bool completion__opened_busy(completion__opened *o);
 
 /* Engine thread, with its parser: the document's syntax, as of the text that was opened, handed
- * over; NULL where nothing is known of it, or it was taken. Waits. The parser may have borrowed
- * from then on what `o` owns. */
+ * over; NULL where nothing is known of it, or it was taken. Waits, but not once `cancel` is set:
+ * then it is NULL, and the syntax stays for the next request. The parser may have borrowed from
+ * then on what `o` owns. */
 completion__syntax *completion__opened_take(completion__opened *o, completion__parser *p,
                                             const completion__document *d,
                                             const atomic_bool *cancel);
+/* Any thread: somebody has set such a `cancel`. */
+void completion__opened_wake(completion__opened *o);
 
 #endif

@@ -180,7 +180,10 @@ static completion__syntax *known(completion__parser *p, completion__document *d,
 
 const TSTree *completion__syntax_tree(completion__parser *p, completion__document *d,
                                       completion__text *text, const atomic_bool *cancel) {
-  if (!known(p, d, cancel)) d->syntax = calloc(1, sizeof *d->syntax);
+  if (!known(p, d, cancel)) {
+    if (cancel && atomic_load(cancel)) return NULL; /* what is known may only not have been given */
+    d->syntax = calloc(1, sizeof *d->syntax);
+  }
   completion__syntax *s = d->syntax;
   if (!s || !text->language || text->len > COMPLETION__SYNTAX_BYTES) return NULL;
   if (s->text == text && s->tree && !s->stale.any) return s->tree;

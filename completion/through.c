@@ -82,12 +82,11 @@ static bool same_options(const completion_options *a, const completion_options *
 }
 
 void completion__through_follow(completion_job *j, completion_job *heir) {
+  bool other =
+      j->mode != heir->mode || heir->has_selection || !same_options(&j->options, &heir->options);
   pthread_mutex_lock(&j->owner->lock);
-  if (j->through.begun && !j->through.over) {
-    if (j->mode != heir->mode || heir->has_selection || !same_options(&j->options, &heir->options))
-      atomic_store(&j->job.cancel, true);
-    else if (heir->on_update)
-      j->through.heir = heir;
-  }
+  bool runs = j->through.begun && !j->through.over;
+  if (runs && !other && heir->on_update) j->through.heir = heir;
   pthread_mutex_unlock(&j->owner->lock);
+  if (runs && other) completion_job_cancel(j);
 }

@@ -3,7 +3,11 @@
 #include "completion/opened.h"
 #include "helper.h"
 
+#include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
+
+#define HANG_S 120 /* a wait that never ends fails */
 
 static const char *const files[] = {
     "tests/data/samples/c/queue.c", "tests/data/samples/py/inventory.py",
@@ -146,12 +150,100 @@ static void test_not_taken(void **state) {
   completion__text_release(t);
 }
 
+/* ---- cancelled ------------------------------------------------------------------------- */
+
+/* Stops every thread but the one that says so when it asks tree-sitter for memory. */
+static struct {
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  bool holds, held;
+  pthread_t front;
+} at_malloc = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void *malloc_that_holds(size_t n) {
+  pthread_mutex_lock(&at_malloc.lock);
+  while (at_malloc.holds && !pthread_equal(pthread_self(), at_malloc.front)) {
+    at_malloc.held = true;
+    pthread_cond_broadcast(&at_malloc.changed);
+    pthread_cond_wait(&at_malloc.changed, &at_malloc.lock);
+  }
+  pthread_mutex_unlock(&at_malloc.lock);
+  return malloc(n);
+}
+
+static void hold(bool on) {
+  pthread_mutex_lock(&at_malloc.lock);
+  at_malloc.front = pthread_self();
+  at_malloc.holds = on;
+  at_malloc.held = false;
+  pthread_cond_broadcast(&at_malloc.changed);
+  pthread_mutex_unlock(&at_malloc.lock);
+}
+
+static void wait_held(void) {
+  pthread_mutex_lock(&at_malloc.lock);
+  while (!at_malloc.held) pthread_cond_wait(&at_malloc.changed, &at_malloc.lock);
+  pthread_mutex_unlock(&at_malloc.lock);
+}
+
+typedef struct taker {
+  completion__opened *o;
+  completion__parser *p;
+  completion__document *d;
+  completion__text *text;
+  atomic_bool cancel, begun;
+} taker;
+
+static void *take_main(void *arg) {
+  taker *t = arg;
+  atomic_store(&t->begun, true);
+  assert_null(completion__syntax_tree(t->p, t->d, t->text, &t->cancel));
+  return NULL;
+}
+
+/* Whoever waits for a parse goes as soon as it is cancelled, and the next one gets it whole. */
+static void test_cancelled_while_it_waits(void **state) {
+  (void)state;
+  alarm(HANG_S);
+  for (int i = 0; i < 20; i++) {
+    completion__opened *o = completion__opened_new(INFINITY);
+    completion__parser *p = completion__parser_new(INFINITY);
+    assert_true(o && p);
+    completion__document d = {0};
+    taker t = {.o = o, .p = p, .d = &d, .text = text_of(files[0])};
+    pthread_t thread;
+    p->opened = o;
+    hold(true);
+    completion__opened_add(o, &d, t.text);
+    wait_held();
+    assert_int_equal(pthread_create(&thread, NULL, take_main, &t), 0);
+    while (!atomic_load(&t.begun)) sched_yield();
+    for (int n = 0; n < 100 * i; n++) sched_yield(); /* it waits by now, mostly */
+    atomic_store(&t.cancel, true);
+    completion__opened_wake(o);
+    pthread_join(thread, NULL);
+    assert_true(completion__opened_busy(o));
+    assert_null(d.syntax);
+    hold(false);
+    atomic_store(&t.cancel, false);
+    assert_non_null(completion__syntax_tree(p, &d, t.text, &t.cancel));
+    assert_made(p, &d, t.text);
+    completion__syntax_delete(d.syntax);
+    completion__parser_delete(p);
+    completion__opened_delete(o);
+    completion__text_release(t.text);
+  }
+  alarm(0);
+}
+
 int main(void) {
+  ts_set_allocator(malloc_that_holds, NULL, NULL, NULL);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_taken_when_done),
       cmocka_unit_test(test_taken_at_once),
       cmocka_unit_test(test_edited_before_it_is_asked_about),
       cmocka_unit_test(test_not_taken),
+      cmocka_unit_test(test_cancelled_while_it_waits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
