@@ -46,6 +46,7 @@ struct lsp__connection {
   uv_fs_t read;
   bool reading;           /* a file's read is under way */
   bool ended, closing, flushed;
+  bool deaf;              /* nothing reaches the peer any more */
   const char *why;
   int handles;            /* open libuv handles and file requests under way */
   size_t queued;          /* bytes in unfinished writes */
@@ -78,11 +79,17 @@ static void released(lsp__connection *c) {
 
 static void on_handle_closed(uv_handle_t *handle) { released(handle->data); }
 
-static void end(lsp__connection *c, const char *why) {
+/* The input is over, which the peer's output may not be: what it waits for is still sent. */
+static void end_input(lsp__connection *c, const char *why) {
   if (c->in_open) uv_read_stop(&c->in.stream);
   if (c->ended) return;
   c->ended = true;
   if (!c->closing) c->events->on_end(c->user, why);
+}
+
+static void end(lsp__connection *c, const char *why) {
+  c->deaf = true;
+  end_input(c, why);
 }
 
 static void on_end_timer(uv_timer_t *timer) {
@@ -92,6 +99,7 @@ static void on_end_timer(uv_timer_t *timer) {
 
 /* For failures that are noticed where no event may be raised. */
 void lsp__connection_end(lsp__connection *c, const char *why) {
+  c->deaf = true;
   if (c->ended || c->closing || c->why != NULL) return;
   c->why = why;
   uv_timer_start(&c->timer, on_end_timer, 0, 0);
@@ -158,7 +166,7 @@ static void ended_reading(lsp__connection *c, ssize_t status) {
   if (status < 0 && status != UV_EOF && status != UV_ECONNRESET && status != UV_EIO)
     end(c, uv_strerror((int)status));
   else
-    end(c, lsp__framing_idle(&c->framing) ? NULL : "the input ends inside a message");
+    end_input(c, lsp__framing_idle(&c->framing) ? NULL : "the input ends inside a message");
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
@@ -267,7 +275,7 @@ static void enqueue_file(lsp__connection *c, outgoing *o) {
 int lsp__connection_send(lsp__connection *c, lsp__buffer *body) {
   int result = LSP__OK;
   outgoing *o = NULL;
-  if (c->ended || c->closing || c->why != NULL) goto drop;
+  if (c->deaf || c->closing) goto drop;
   result = LSP__ENOMEM;
   if (body->failed) goto drop;
   o = calloc(1, sizeof *o);

@@ -286,6 +286,9 @@ for (const [what, act, want] of [
   d.send({ jsonrpc: '2.0', id: 'under way', method: 'textDocument/inlineCompletion', params: at('file:///w/a.py', ...end(fibonacci)) });
   await act(d);
   equal(await d.exit, want, `${what}: exit code`);
+  if (what === 'a reader that is gone') continue;
+  await d.wire.ended;
+  answeredOnce(d.wire, ['under way'], what);
 }
 {
   const d = start();
