@@ -180,6 +180,13 @@ $$(BUILD)/tests/$1/%: $$(BUILD)/tests/$1/%.o $$(TEST_LIBS_$1) | deps-test
 endef
 $(foreach m,kernels engine completion lsp tools gpu,$(eval $(call test_rule,$m)))
 
+# fimd with places where a test can stop it.
+HELD_WRAPS := lsp_serve lsp__did_open lsp__requests_edited lsp__mail_update lsp__mail_done \
+  completion_start completion__syntax_definitions engine_open engine__device_step
+$(BUILD)/tests/tools/held_fimd: $(BUILD)/tests/tools/held_fimd.o $(BUILD)/lsp/main.o $(LIBS) | deps-test
+	@echo '  ld $@'
+	$(Q)$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) $(HELD_WRAPS:%=-Wl,--wrap=%) -o $@ $^ $(LDLIBS)
+
 # ---- run ------------------------------------------------------------------------------------
 
 demo: all ## build and show ghost text in five languages

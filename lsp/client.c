@@ -77,10 +77,10 @@ static void on_progress_created(lsp__client *c, bool granted) {
   report_progress(c);
 }
 
-/* Once, when both the client and the state of the model are there. */
+/* Once, when the client is there and what there is for it. */
 static void tell_model(lsp__client *c) {
   lsp__server *s = c->server;
-  if (!c->initialized || s->model == LSP__MODEL_LOADING) return;
+  if (!c->initialized || (c->completion == NULL && !c->unusable)) return;
   if (!c->unusable) {
     const engine_info *info = engine_get_info(s->engine);
     lsp__client_log(c, LSP__LOG_INFO, "%s (%s) is ready on %s, loaded in %.0f ms", info->model,
@@ -95,20 +95,76 @@ static void tell_model(lsp__client *c) {
   }
 }
 
-void lsp__client_model_news(lsp__client *c) {
-  lsp__server *s = c->server;
-  if (c->unproven) return; /* nothing is made for strangers */
-  report_progress(c);
-  if (s->model == LSP__MODEL_LOADING || c->leaving || c->completion != NULL || c->unusable) return;
-  c->unusable = s->model != LSP__MODEL_READY ||
-                completion_new(&c->completion, s->engine, &c->settings.completion) != 0;
-  if (c->unusable) c->completion = NULL;
-  if (!c->unusable) {
+/* ---- its completion object -------------------------------------------------------------- */
+
+/* To make one and to delete it are errands of the engine thread, behind the jobs of all clients:
+ * it is the thread pool that waits for them, and never the loop. */
+
+static void delete_completion(uv_work_t *work) {
+  lsp__client *c = work->data;
+  completion_delete(c->completion);
+}
+
+static void on_completion_deleted(uv_work_t *work, int status) {
+  (void)status;
+  lsp__client *c = work->data;
+  c->completion = NULL;
+  lsp__client_unref(c);
+}
+
+/* In the thread pool, or here where that takes nothing more. */
+static void run_errand(lsp__client *c, uv_work_cb work, uv_after_work_cb after) {
+  c->owners++;
+  c->errand.data = c;
+  if (uv_queue_work(&c->server->loop, &c->errand, work, after) == 0) return;
+  work(&c->errand);
+  after(&c->errand, 0);
+}
+
+/* It is there, or there will be none. */
+static void take_completion(lsp__client *c) {
+  if (c->completion != NULL) {
+    completion_set_options(c->completion, &c->settings.completion); /* they may have changed */
     lsp__folders_flush(c);
     lsp__documents_flush(c);
   }
   tell_model(c);
   lsp__requests_pump(c);
+}
+
+static void make_completion(uv_work_t *work) {
+  lsp__client *c = work->data;
+  if (completion_new(&c->made, c->server->engine, &c->made_with) != 0) c->made = NULL;
+}
+
+static void on_completion_made(uv_work_t *work, int status) {
+  (void)status;
+  lsp__client *c = work->data;
+  c->making = false;
+  c->completion = c->made;
+  c->unusable = c->completion == NULL;
+  if (!c->leaving)
+    take_completion(c);
+  else if (c->completion != NULL)
+    run_errand(c, delete_completion, on_completion_deleted);
+  lsp__client_unref(c);
+}
+
+void lsp__client_model_news(lsp__client *c) {
+  lsp__server *s = c->server;
+  if (c->unproven) return; /* nothing is made for strangers */
+  report_progress(c);
+  if (s->model == LSP__MODEL_LOADING || c->leaving || c->completion != NULL || c->making ||
+      c->unusable)
+    return;
+  if (s->model == LSP__MODEL_READY) {
+    c->making = true;
+    c->made_with = c->settings.completion;
+    run_errand(c, make_completion, on_completion_made);
+  } else {
+    c->unusable = true;
+    take_completion(c);
+  }
 }
 
 /* ---- lifecycle ------------------------------------------------------------------------- */
@@ -460,18 +516,6 @@ lsp__client *lsp__client_new(lsp__server *s) {
   return c;
 }
 
-static void delete_completion(uv_work_t *work) {
-  lsp__client *c = work->data;
-  completion_delete(c->completion);
-}
-
-static void on_completion_deleted(uv_work_t *work, int status) {
-  (void)status;
-  lsp__client *c = work->data;
-  c->completion = NULL;
-  lsp__client_unref(c);
-}
-
 static void on_clock_closed(uv_handle_t *clock) { lsp__client_unref(clock->data); }
 
 void lsp__client_leave(lsp__client *c) {
@@ -481,14 +525,6 @@ void lsp__client_leave(lsp__client *c) {
   lsp__requests_cancel(c, NULL, LSP__CANCELLED, "the server ends");
   uv_close((uv_handle_t *)&c->clock, on_clock_closed);
   if (c->connection != NULL) lsp__connection_close(c->connection);
-  if (c->completion != NULL) {
-    /* It waits for the job that runs; the loop does not. */
-    c->owners++;
-    c->deletion.data = c;
-    if (uv_queue_work(&c->server->loop, &c->deletion, delete_completion, on_completion_deleted) != 0) {
-      delete_completion(&c->deletion);
-      on_completion_deleted(&c->deletion, 0);
-    }
-  }
+  if (c->completion != NULL) run_errand(c, delete_completion, on_completion_deleted);
   lsp__client_unref(c);
 }

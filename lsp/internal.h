@@ -132,7 +132,7 @@ void lsp__request_answer(lsp__request *r, const lsp__mail *mail);
 struct lsp__client {
   lsp__server *server;
   lsp__client *next;
-  int owners; /* its connection, its clock, each request, the deletion of its completion */
+  int owners; /* its connection, its clock, each request, its errand */
   int number;  /* from 1, in their order */
   lsp__connection *connection; /* NULL once gone */
   bool leaving;
@@ -152,10 +152,13 @@ struct lsp__client {
     int changes; /* files that the notification at hand says have changed */
   } *roots; /* in the client's order */
   bool reads_workspace;   /* completion/ was given the folders while it reads files */
-  completion *completion; /* NULL until the model is ready */
+  completion *completion; /* NULL until it was made, once the model is ready */
+  bool making;            /* it is; by the thread pool's, until then: */
+  completion *made;
+  completion_options made_with;
   bool unusable;          /* there will be none */
   bool failure_told;
-  uv_work_t deletion;
+  uv_work_t errand; /* of the thread pool: the making of its completion, or the deletion */
   lsp__request *requests;
   int request_count, outstanding;
   int64_t tokens; /* given out so far */

@@ -4,15 +4,25 @@ import { readFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { check, done, equal } from './helpers/check.mjs';
+<<<<<<< HEAD
 import { answeredOnce, at, client, initializeParams, start } from './helpers/daemon.mjs';
 import { connect, onPort, peer, withToken } from './helpers/listening.mjs';
+=======
+import { answeredOnce, at, client, connect, initializeParams, peer, start } from './helpers/daemon.mjs';
+import { startHeld } from './helpers/held.mjs';
+>>>>>>> 6c802dd (lsp: making a client's completion object does not stop the loop)
 import rpc from 'vscode-languageserver-protocol/node';
 
 const dir = mkdtempSync(path.join(os.tmpdir(), 'fimd-'));
 const text = 'def fibonacci(n):\n    if n < 2:\n        return n\n    return ';
 
+<<<<<<< HEAD
 async function ready(p, params = initializeParams()) {
   await p.request('init', 'initialize', params);
+=======
+async function ready(p) {
+  await p.request('init', 'initialize', initializeParams());
+>>>>>>> 6c802dd (lsp: making a client's completion object does not stop the loop)
   p.notify('initialized', {});
 }
 
@@ -82,6 +92,41 @@ async function ready(p, params = initializeParams()) {
     equal(await e.exit, 2, 'a path that cannot be: exit code');
     check(e.stderr.length > 0, 'a path that cannot be: why');
   }
+}
+
+// A client comes while the model works for another one: neither it nor the first waits for that.
+{
+  const file = path.join(dir, 'held.sock');
+  const d = startHeld(['lsp', '--socket', file]);
+  const a = peer(await connect(file, d));
+  await ready(a);
+  a.notify('textDocument/didOpen', { textDocument: { uri: 'file:///w/a.py', languageId: 'python', version: 1, text } });
+  await d.hold('step');
+  const held = a.request('held', 'textDocument/inlineCompletion', at('file:///w/a.py', 3, 11));
+  await d.at('step');
+  const b = peer(await connect(file, d));
+  await ready(b);
+  b.notify('textDocument/didOpen', { textDocument: { uri: 'file:///w/b.py', languageId: 'python', version: 1, text } });
+  const asked = b.request('asked', 'textDocument/inlineCompletion', at('file:///w/b.py', 3, 11));
+  equal((await b.request(1, 'fimd/status')).result.requests, 1, 'a client that comes meanwhile is served');
+  equal((await a.request(1, 'fimd/status')).result.requests, 1, 'and so is the first');
+  d.go('step');
+  check((await held).result.items.length === 1 && (await asked).result.items.length === 1, 'then both have their text');
+  // Gone before there is anything to complete with.
+  await d.hold('step');
+  a.notify('textDocument/didOpen', { textDocument: { uri: 'file:///w/a2.py', languageId: 'python', version: 1, text: text.replaceAll('fibonacci', 'other') } });
+  const again = a.request('again', 'textDocument/inlineCompletion', at('file:///w/a2.py', 3, 11));
+  await d.at('step');
+  const c = peer(await connect(file, d));
+  await ready(c);
+  c.socket.destroy();
+  b.socket.destroy();
+  await a.request('seen', 'fimd/status');
+  d.go('step');
+  await again;
+  while ((await a.request(`s${Math.random()}`, 'fimd/status')).result.clients > 1);
+  d.child.kill('SIGTERM');
+  equal(await d.exit, 0, 'several clients, held: exit code');
 }
 
 // ---- a port

@@ -5,41 +5,20 @@
  *      {"changes": [contentChanges of didChange]}
  *      {"text": true}
  *      {"positions": [{"line":..,"character":..}...]}
- * Out: for open and changes a line "HASH UNITS LINES": FNV-1a over the text as UTF-16 code units
- *      (low byte, then high byte), their number, and the number of lines; for text the text as
- *      a JSON string; for positions an array of what each becomes on its way through an offset. */
-#include <inttypes.h>
+ * Out: for open and changes the line of text_state.h; for text the text as a JSON string; for
+ *      positions an array of what each becomes on its way through an offset. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lsp/document.h"
 #include "lsp/json.h"
-#include "lsp/utf8.h"
-
-static uint32_t fnv_unit(uint32_t hash, uint32_t unit) {
-  hash = (hash ^ (unit & 0xFF)) * UINT32_C(16777619);
-  return (hash ^ unit >> 8) * UINT32_C(16777619);
-}
+#include "text_state.h"
 
 static void print_state(const lsp__document *d) {
-  uint32_t hash = UINT32_C(2166136261);
-  size_t units = 0;
-  const unsigned char *p = (const unsigned char *)d->text.data, *end = p + d->text.len;
-  while (p < end) {
-    size_t n = lsp__utf8_length(*p);
-    uint32_t code = n == 1 ? *p : *p & (0xFFu >> (n + 1));
-    for (size_t i = 1; i < n; i++) code = code << 6 | (p[i] & 0x3F);
-    p += n;
-    if (code >= 0x10000) {
-      hash = fnv_unit(hash, 0xD800 + ((code - 0x10000) >> 10));
-      code = 0xDC00 + ((code - 0x10000) & 0x3FF);
-      units++;
-    }
-    hash = fnv_unit(hash, code);
-    units++;
-  }
-  printf("%08" PRIx32 " %zu %zu\n", hash, units, d->line_count);
+  char state[64];
+  text_state(d->text.data, d->text.len, d->line_count, state, sizeof state);
+  puts(state);
 }
 
 static void print_positions(const lsp__document *d, lsp__encoding encoding, const cJSON *list) {

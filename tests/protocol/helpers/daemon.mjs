@@ -2,6 +2,7 @@
 // of vscode-languageserver-protocol for what an editor does. Every message that the daemon sends
 // is kept, so that a test can count answers.
 import { spawn } from 'node:child_process';
+import net from 'node:net';
 import { PassThrough } from 'node:stream';
 import rpc from 'vscode-languageserver-protocol/node';
 import { check, fimd } from './check.mjs';
@@ -71,8 +72,8 @@ const running = new Set();
 process.on('exit', () => { for (const c of running) c.kill('SIGKILL'); });
 
 // The daemon as a child process, with its exit as a promise of a code or a signal's name.
-export function start(args = ['lsp'], options = {}) {
-  const child = spawn(fimd, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options });
+export function start(args = ['lsp'], { program = fimd, ...options } = {}) {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options });
   running.add(child);
   const d = { child, stderr: '' };
   d.exit = new Promise((resolve) => child.on('exit', (code, signal) => {
@@ -113,6 +114,27 @@ export async function finish(d) {
 export const open = (d, uri, text, languageId = 'python', version = 1) =>
   d.notify('textDocument/didOpen', { textDocument: { uri, languageId, version, text } });
 export const at = (uri, line, character, more = {}) => ({ textDocument: { uri }, position: { line, character }, context: { triggerKind: 2 }, ...more });
+
+// A socket to a daemon that listens, or will; by trying.
+export async function connect(where, d) {
+  for (;;) {
+    const s = net.connect(where);
+    const ok = await new Promise((resolve) => { s.once('connect', () => resolve(true)); s.once('error', () => resolve(false)); });
+    if (ok) { s.on('error', () => {}); return s; }
+    if (d.child.exitCode !== null) throw new Error(`the server is gone: ${d.stderr}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+// A client of a socket, like a daemon of its own.
+export function peer(socket) {
+  const wire = new Wire(socket);
+  const send = (m) => socket.write(frame(m));
+  return {
+    socket, wire, send,
+    request: (id, method, params) => { send({ jsonrpc: '2.0', id, method, params }); return wire.answer(id); },
+    notify: (method, params) => send({ jsonrpc: '2.0', method, params }),
+  };
+}
 
 // The protocol client over any pair of streams; the wire sees what it sees.
 export function client(readable, writable) {
