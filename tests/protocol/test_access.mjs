@@ -3,8 +3,8 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSyn
 import os from 'node:os';
 import path from 'node:path';
 import { check, done, equal } from './helpers/check.mjs';
-import { at, frame, initializeParams, start, Wire } from './helpers/daemon.mjs';
-import { connect, onPort, peer, withToken } from './helpers/listening.mjs';
+import { at, connect, frame, initializeParams, peer, start, Wire } from './helpers/daemon.mjs';
+import { onPort, withToken } from './helpers/listening.mjs';
 
 const dir = mkdtempSync(path.join(os.tmpdir(), 'fimd-'));
 const inside = (name) => path.join(dir, name);

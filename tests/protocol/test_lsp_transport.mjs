@@ -4,25 +4,16 @@ import { readFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { check, done, equal } from './helpers/check.mjs';
-<<<<<<< HEAD
-import { answeredOnce, at, client, initializeParams, start } from './helpers/daemon.mjs';
-import { connect, onPort, peer, withToken } from './helpers/listening.mjs';
-=======
 import { answeredOnce, at, client, connect, initializeParams, peer, start } from './helpers/daemon.mjs';
 import { startHeld } from './helpers/held.mjs';
->>>>>>> 6c802dd (lsp: making a client's completion object does not stop the loop)
+import { onPort, withToken } from './helpers/listening.mjs';
 import rpc from 'vscode-languageserver-protocol/node';
 
 const dir = mkdtempSync(path.join(os.tmpdir(), 'fimd-'));
 const text = 'def fibonacci(n):\n    if n < 2:\n        return n\n    return ';
 
-<<<<<<< HEAD
 async function ready(p, params = initializeParams()) {
   await p.request('init', 'initialize', params);
-=======
-async function ready(p) {
-  await p.request('init', 'initialize', initializeParams());
->>>>>>> 6c802dd (lsp: making a client's completion object does not stop the loop)
   p.notify('initialized', {});
 }
 

@@ -1,27 +1,7 @@
-// A daemon that listens, and raw clients of it.
-import net from 'node:net';
+// A daemon that listens on a port, whose clients must know its token.
 import { readFileSync } from 'node:fs';
-import { frame, initializeParams, start, Wire } from './daemon.mjs';
+import { connect, initializeParams, start } from './daemon.mjs';
 
-// Waits until somebody listens, by trying.
-export async function connect(where, d) {
-  for (;;) {
-    const s = net.connect(where);
-    const ok = await new Promise((resolve) => { s.once('connect', () => resolve(true)); s.once('error', () => resolve(false)); });
-    if (ok) { s.on('error', () => {}); return s; }
-    if (d.child.exitCode !== null) throw new Error(`the server is gone: ${d.stderr}`);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-export function peer(socket) {
-  const wire = new Wire(socket);
-  const send = (m) => socket.write(frame(m));
-  return {
-    socket, wire, send,
-    request: (id, method, params) => { send({ jsonrpc: '2.0', id, method, params }); return wire.answer(id); },
-    notify: (method, params) => send({ jsonrpc: '2.0', method, params }),
-  };
-}
 export const withToken = (token, more = {}) => initializeParams({ initializationOptions: { fimd: { token } }, ...more });
 
 // A daemon on any free port, and what its clients must know. Its token file: `tokenFile`, or by the
