@@ -325,7 +325,7 @@ static void find(completion__parser *p, completion__syntax *s, const atomic_bool
                .language = s->text->language,
                .low = s->definitions_begun ? s->changed.low : 0,
                .high = s->definitions_begun ? s->changed.high : (uint32_t)s->text->len};
-  completion__patience wait = {completion__now_ms() + p->patience_ms, cancel};
+  completion__patience wait = {completion__cpu_ms() + p->patience_ms, cancel};
   if (query) ask(p, query, s->tree, &wait, &f);
   int kept = s->definitions_begun ? keep(s, &f) : 0;
   if (f.n) qsort(f.items, (size_t)f.n, sizeof *f.items, by_place);

@@ -2,7 +2,6 @@
 #include "completion/gate.h"
 
 #include <string.h>
-#include <time.h>
 
 #define ELSEWHERE 1000 /* bytes: an error that far away is none of a place's */
 
@@ -55,17 +54,10 @@ void completion__gate_stretch(completion__slice all, size_t start, size_t end, s
 
 /* ---- parses ---------------------------------------------------------------------------- */
 
-/* Of this thread alone: others may be at work, too. */
-static double cpu_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
 completion__gate_budget completion__gate_begin(completion__parser *p, const atomic_bool *cancel) {
   double ms = completion__parser_patience(p) / TIME_SHARE;
   return (completion__gate_budget){
-      .parser = p, .cancel = cancel, .steps = ms * STEPS_PER_MS, .until_ms = cpu_ms() + ms};
+      .parser = p, .cancel = cancel, .steps = ms * STEPS_PER_MS, .until_ms = completion__cpu_ms() + ms};
 }
 
 /* Code in parts, one after the other, and when to give up on it. */
@@ -102,12 +94,12 @@ static bool progress(TSParseState *state) {
   w->budget->steps--;
   w->failed = w->strict && state->has_error; /* in every way to read it */
   return w->failed || (w->budget->cancel && atomic_load(w->budget->cancel)) || w->steps < 0 ||
-         cpu_ms() > w->until_ms;
+         completion__cpu_ms() > w->until_ms;
 }
 
 /* A parse that may take so much of what is left of the budget. */
 static waiting wait_for(completion__gate_budget *b, double share, bool strict) {
-  double now = cpu_ms();
+  double now = completion__cpu_ms();
   return (waiting){.budget = b,
                    .steps = b->steps * share,
                    .until_ms = now + (b->until_ms - now) * share,
@@ -119,7 +111,7 @@ static TSTree *parse(const grammars_language *l, code c, const TSTree *old, wait
   TSParser *parser = w->budget->parser->parser;
   TSInput input = {.payload = &c, .read = read_code, .encoding = TSInputEncodingUTF8};
   TSParseOptions options = {.payload = w, .progress_callback = progress};
-  if (!(w->steps > 0) || cpu_ms() > w->until_ms || !ts_parser_set_language(parser, l->grammar()))
+  if (!(w->steps > 0) || completion__cpu_ms() > w->until_ms || !ts_parser_set_language(parser, l->grammar()))
     return NULL;
   TSTree *tree = ts_parser_parse_with_options(parser, old, input, options);
   ts_parser_reset(parser);

@@ -229,11 +229,11 @@ static void add_symbols(collecting *c, words *w, completion__why why) {
 
 static void add_all(collecting *c, words *w, completion__why why) {
   const completion__context_request *r = c->r;
-  double start = completion__now_ms(), patience_ms = 2 * completion__parser_patience(r->parser);
+  double start = completion__cpu_ms(), patience_ms = 2 * completion__parser_patience(r->parser);
   int own = completion__family(r->views[0].text->language);
   for (int i = 0; i < r->n_views; i++) {
     const grammars_language *l = r->views[i].text->language;
-    if ((r->cancel && atomic_load(r->cancel)) || completion__now_ms() - start > patience_ms) break;
+    if ((r->cancel && atomic_load(r->cancel)) || completion__cpu_ms() - start > patience_ms) break;
     if (l && completion__family(l) == own) add_signatures(c, w, i, why);
   }
   add_symbols(c, w, why);

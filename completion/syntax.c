@@ -96,7 +96,7 @@ bool completion__syntax_edit(completion__slice from, completion__slice to, TSInp
 }
 
 bool completion__patience_ends(const completion__patience *p) {
-  return (p->cancel && atomic_load(p->cancel)) || completion__now_ms() > p->until_ms;
+  return (p->cancel && atomic_load(p->cancel)) || completion__cpu_ms() > p->until_ms;
 }
 
 static bool parse_progress(TSParseState *state) {
@@ -198,7 +198,7 @@ const TSTree *completion__syntax_tree(completion__parser *p, completion__documen
   TSTree *old = s->tree;
   if (old) follow(s, text);
   if (old && !s->stale.any) return old; /* another copy of the text */
-  completion__patience wait = {completion__now_ms() + p->patience_ms, cancel};
+  completion__patience wait = {completion__cpu_ms() + p->patience_ms, cancel};
   TSTree *tree = parse(p, old, text, &wait);
   bool cancelled = cancel && atomic_load(cancel);
   if (!tree && cancelled && old) return NULL; /* it stays, as it is near enough */

@@ -67,9 +67,9 @@ typedef struct completion__parser {
 
 #define COMPLETION__PATIENCE_MS 150.0
 
-/* A parse or a query that takes longer than patience_ms is given up: COMPLETION__PATIENCE_MS where
- * somebody waits for ghost text; tests, which a slow machine must not fail, give INFINITY.
- * NULL: out of memory. */
+/* A parse or a query that takes longer than patience_ms (completion__cpu_ms) is given up:
+ * COMPLETION__PATIENCE_MS where somebody waits for ghost text; tests, which a slow machine must not
+ * fail, give INFINITY. NULL: out of memory. */
 completion__parser *completion__parser_new(double patience_ms);
 double completion__parser_patience(const completion__parser *p);
 /* The query of a language that `from`, who outlives p, has made: one takes up to 30 ms. */
@@ -104,9 +104,9 @@ int completion__syntax_errors(const TSTree *tree);
 int completion__family(const grammars_language *l);
 void completion__syntax_delete(completion__syntax *s); /* NULL is a no-op; any thread */
 
-/* How long something may take. */
+/* How long something may take. Of the thread that made it. */
 typedef struct completion__patience {
-  double until_ms;
+  double until_ms; /* completion__cpu_ms */
   const atomic_bool *cancel; /* may be NULL */
 } completion__patience;
 bool completion__patience_ends(const completion__patience *p);

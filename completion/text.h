@@ -60,5 +60,8 @@ size_t completion__utf8_valid(completion__slice t);
 static inline bool completion__utf8_inside(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
 
 double completion__now_ms(void); /* monotonic */
+/* Of the processor's time that this thread has had: a limit in it depends on what is done, not on
+ * who else is at work. */
+double completion__cpu_ms(void);
 
 #endif
