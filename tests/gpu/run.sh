@@ -16,6 +16,7 @@
 #   transformers  greedy tokens against transformers in fp32, true 0.5B and 1.5B shapes
 #   bench         fimd bench engine: 0.5B, 1.5B, 7B
 #   peer          the same steps with llama.cpp, and the ratios (tests/gpu/peer.sh)
+#   faults        too little memory, memory taken by others, kill -9 (tests/gpu/faults.py)
 #   sanitizer     compute-sanitizer: memcheck, racecheck
 #   big           14B and 32B; a model that does not fit is refused
 #
@@ -196,6 +197,12 @@ section_keys() {
   unset lines
 }
 
+section_faults() {
+  note='FAIL|FAILED|as it should be|does not fit' lines=12
+  check faults 120 python3 tests/gpu/faults.py --fimd "$BIN/fimd" --backend "$BACKEND"
+  unset lines
+}
+
 section_transformers() {
   note='^(0.5b|1.5b|7b) |^all|REAL' lines=14
   check transformers 400 python3 tests/gpu/transformers_check.py \
@@ -268,11 +275,11 @@ section_big() {
   expect=0
 }
 
-[ $# -gt 0 ] || set -- ops bits golden draft prefill transformers bench lookahead keys peer sanitizer big
+[ $# -gt 0 ] || set -- ops bits golden draft prefill transformers bench lookahead keys peer faults sanitizer big
 for section in "$@"; do
   if ! declare -F "section_$section" >/dev/null; then
     echo "run.sh: there is no section '$section'; sections: ops bits golden draft prefill sanitizer" \
-      "transformers bench lookahead keys peer big" >&2
+      "transformers bench lookahead keys peer faults big" >&2
     exit 2
   fi
 done
