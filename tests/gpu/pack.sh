@@ -6,6 +6,7 @@
 #   tests/gpu/pack.sh --workspaces DIR...
 #                              build/dev/workspaces.tar.xz: the folders' code, and Qwen2.5's
 #                              tokenizer.json, for the section lookahead of run.sh
+#   tests/gpu/pack.sh --node   build/dev/node.tar.xz: node, for the section soak
 #
 # BUILD=build/gpu CUDA_BUILD=build/cuda90 CUDA_ARCHS=90a: what is built, for which GPU.
 # FROM=folder: packs what is built there already, and builds nothing. TO=build/dev: where to.
@@ -46,6 +47,13 @@ if [ "${1:-}" = --workspaces ]; then
   done
   tar -C "$work" -cf - workspaces tokenizer | xz -T2 -6 >"$out/workspaces.tar.xz"
   ls -l "$out/workspaces.tar.xz"
+  exit
+fi
+
+if [ "${1:-}" = --node ]; then
+  strip -o "$work/node" "$(readlink -f "$(command -v node)")"
+  tar -C "$work" -cf - node | xz -T2 -6 >"$out/node.tar.xz"
+  ls -l "$out/node.tar.xz"
   exit
 fi
 

@@ -17,6 +17,7 @@
 #   bench         fimd bench engine: 0.5B, 1.5B, 7B
 #   peer          the same steps with llama.cpp, and the ratios (tests/gpu/peer.sh)
 #   faults        too little memory, memory taken by others, kill -9 (tests/gpu/faults.py)
+#   soak          SOAK_HOURS=0.15 of typing, with an eye on the GPU's memory (node, see pack.sh)
 #   sanitizer     compute-sanitizer: memcheck, racecheck
 #   big           14B and 32B; a model that does not fit is refused
 #
@@ -203,6 +204,15 @@ section_faults() {
   unset lines
 }
 
+# On the embedded model's own text.
+section_soak() {
+  local hours=${SOAK_HOURS:-0.15} pack=build/dev/node.tar.xz
+  command -v node >/dev/null || { tar -C /tmp -xJf $pack && PATH=$PATH:/tmp; }
+  note='^ |^[a-z]' lines=60
+  FIMD=$BIN/fimd check soak 590 node tests/soak/soak.mjs --hours "$hours" -- --backend "$BACKEND"
+  unset lines
+}
+
 section_transformers() {
   note='^(0.5b|1.5b|7b) |^all|REAL' lines=14
   check transformers 400 python3 tests/gpu/transformers_check.py \
@@ -275,11 +285,11 @@ section_big() {
   expect=0
 }
 
-[ $# -gt 0 ] || set -- ops bits golden draft prefill transformers bench lookahead keys peer faults sanitizer big
+[ $# -gt 0 ] || set -- ops bits golden draft prefill transformers bench lookahead keys peer faults soak sanitizer big
 for section in "$@"; do
   if ! declare -F "section_$section" >/dev/null; then
     echo "run.sh: there is no section '$section'; sections: ops bits golden draft prefill sanitizer" \
-      "transformers bench lookahead keys peer faults big" >&2
+      "transformers bench lookahead keys peer faults soak big" >&2
     exit 2
   fi
 done
