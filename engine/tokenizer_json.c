@@ -26,6 +26,7 @@ typedef struct reader {
   tokenizer_string (*merges)[2]; /* [n_merges] owned */
   size_t *merges_at;             /* [n_merges] owned */
   int n, n_merges, capacity;     /* capacity: of the merges */
+  size_t vocab_at;               /* byte */
 } reader;
 
 #define FAIL(r, at, ...) bytes_fail((r)->b, (uint64_t)(at), __VA_ARGS__)
@@ -171,6 +172,7 @@ static int check_model(reader *r, size_t at, model_fields *out) {
 
 static int read_vocab(reader *r, size_t at) {
   bytes *b = r->b;
+  r->vocab_at = at;
   go_to(r, at);
   json_enter(b, '{', "vocab");
   for (bool first = true; json_next(b, &first, '}');) {
@@ -311,7 +313,7 @@ static int build(reader *r, const tokenizer_traits *traits, tokenizer **out) {
   if (status == ENGINE_ENOMEM) return no_memory(r);
   if (status != ENGINE_EFORMAT) return status;
   if (blame.merge >= 0) return FAIL(r, r->merges_at[blame.merge], "merges: %s", words);
-  if (blame.token < 0) return FAIL(r, 0, "vocab: %s", words);
+  if (blame.token < 0) return FAIL(r, r->vocab_at, "vocab: %s", words);
   return FAIL(r, r->tokens_at[blame.token], "%s: %s",
               r->kinds[blame.token] == TOKENIZER_NORMAL ? "vocab" : "added_tokens", words);
 }

@@ -59,8 +59,8 @@ fi
 
 build=${FROM:-${BUILD:-build/gpu}}
 programs="fimd tests/kernels/test_ops tests/kernels/test_invariance tests/kernels/test_errors
-  tests/engine/test_golden tests/engine/test_draft tests/engine/test_score tests/gpu/test_cuda
-  tests/gpu/bench_cuda"
+  tests/engine/test_golden tests/engine/test_draft tests/engine/test_score
+  tests/engine/test_malformed tests/gpu/test_cuda tests/gpu/bench_cuda"
 if [ -z "${FROM:-}" ]; then
   targets=$(for p in $programs; do echo "$build/$p"; done)
   # shellcheck disable=SC2086

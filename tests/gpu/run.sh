@@ -7,6 +7,7 @@
 #   ops           every op against doubles; errors
 #   bits          a row's bits in every batch
 #   golden        logits and greedy tokens against transformers, the embedded model
+#   models        malformed models are refused, good small ones load and generate
 #   draft         guesses change the steps and not the tokens nor their probabilities, the
 #                 embedded model
 #   lookahead     tokens a step and speed-up: own text of the embedded model, which must be the same
@@ -56,8 +57,8 @@ unpack() {
 gather() {
   local build=build/gpu programs p
   programs="fimd tests/kernels/test_ops tests/kernels/test_invariance tests/kernels/test_errors
-    tests/engine/test_golden tests/engine/test_draft tests/engine/test_score tests/gpu/test_cuda
-    tests/gpu/bench_cuda"
+    tests/engine/test_golden tests/engine/test_draft tests/engine/test_score
+    tests/engine/test_malformed tests/gpu/test_cuda tests/gpu/bench_cuda"
   # shellcheck disable=SC2046
   timeout 1500 make BUILD=$build CUDA_ARCHS="${CUDA_ARCHS:-90a}" CUDA_BUILD=build/cuda90 \
     $(for p in $programs; do echo "$build/$p"; done) >"$OUT/build.log" 2>&1 || {
@@ -144,6 +145,11 @@ section_prefill() {
 section_golden() {
   note='^cuda.*(NMSE|equal)|^\[  (PASSED|FAILED)'
   check golden 200 "$BIN/test_golden"
+}
+
+section_models() {
+  note='refused of [0-9]+,|^\[  (PASSED|FAILED)'
+  gpu_test malformed 90 '*' "$BIN/test_malformed"
 }
 
 section_draft() {
@@ -285,11 +291,12 @@ section_big() {
   expect=0
 }
 
-[ $# -gt 0 ] || set -- ops bits golden draft prefill transformers bench lookahead keys peer faults soak sanitizer big
+sections='ops bits golden models draft prefill transformers bench lookahead keys peer faults soak sanitizer big'
+# shellcheck disable=SC2086
+[ $# -gt 0 ] || set -- $sections
 for section in "$@"; do
   if ! declare -F "section_$section" >/dev/null; then
-    echo "run.sh: there is no section '$section'; sections: ops bits golden draft prefill sanitizer" \
-      "transformers bench lookahead keys peer faults soak big" >&2
+    echo "run.sh: there is no section '$section'; sections: $sections" >&2
     exit 2
   fi
 done
