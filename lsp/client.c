@@ -91,7 +91,8 @@ static void tell_model(lsp__client *c) {
     const char *why = s->model == LSP__MODEL_FAILED ? s->model_error : "out of memory";
     c->failure_told = true;
     lsp__client_log(c, LSP__LOG_ERROR, "no completions: %s", why);
-    lsp__client_show(c, LSP__LOG_ERROR, "fimd has no model: %s", why);
+    lsp__client_show(c, LSP__LOG_ERROR, "fimd has no model: %s. Put that right or choose another one with "
+                    "--model, then restart fimd", why);
   }
 }
 
@@ -483,7 +484,7 @@ static void on_problem(void *user, lsp__framing_event problem) {
 
 static void on_end(void *user, const char *why) {
   lsp__client *c = user;
-  if (why != NULL) fprintf(stderr, "fimd: a client is gone: %s\n", why);
+  if (why != NULL) lsp__say("a client is gone: %s", why);
   go(c);
 }
 

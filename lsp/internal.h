@@ -14,6 +14,7 @@
 #include "lsp/lsp.h"
 #include "lsp/recording.h"
 #include "lsp/rpc.h"
+#include "lsp/say.h"
 #include "lsp/settings.h"
 #include "lsp/status.h"
 #include "lsp/transport.h"

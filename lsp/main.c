@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lsp/cli.h"
+#include "lsp/say.h"
 #include "lsp/settings.h"
 
 static const char help_text[] =
@@ -407,6 +408,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "fimd: out of memory\n");
     return 1;
   }
+  lsp__hold_descriptors();
   signal(SIGPIPE, SIG_IGN); /* a client that went away is an error code, not a death */
   int rc = read_options(argc, argv, &o);
   if (rc < 0) {

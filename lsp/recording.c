@@ -10,6 +10,7 @@
 
 #include "lsp/buffer.h"
 #include "lsp/json.h"
+#include "lsp/say.h"
 
 struct lsp__recording {
   uv_loop_t *loop;
@@ -22,7 +23,7 @@ struct lsp__recording {
 };
 
 static void fail(lsp__recording *r, const char *why) {
-  if (!r->failed) fprintf(stderr, "fimd: the recording ends here: %s\n", why);
+  if (!r->failed) lsp__say("the recording ends here: %s; completions go on", why);
   r->failed = true;
   lsp__buffer_free(&r->waiting);
 }

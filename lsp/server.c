@@ -1,9 +1,11 @@
 /* server.c - the loop: the model, the clients, the signals, and the end. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lsp/internal.h"
 
@@ -126,7 +128,7 @@ static void on_wake(uv_async_t *async) {
 
 static void begin_client(lsp__client *c, int error) {
   if (error != 0) {
-    fprintf(stderr, "fimd: cannot serve a client: %s\n", uv_strerror(error));
+    lsp__say("cannot serve a client: %s", uv_strerror(error));
     lsp__client_leave(c);
     lsp__client_unref(c);
     return;
@@ -149,7 +151,7 @@ static void on_connection(uv_stream_t *listener, int status) {
   if (status < 0 || s->stopping) return;
   lsp__client *c = s->client_count < LSP__CLIENTS_MAX ? lsp__client_new(s) : NULL;
   if (c == NULL) {
-    fprintf(stderr, "fimd: too many clients\n");
+    lsp__say("too many clients: %d are served, one more was let go", s->client_count);
     turn_away(listener);
     return;
   }
@@ -158,7 +160,21 @@ static void on_connection(uv_stream_t *listener, int status) {
 
 /* ---- start ----------------------------------------------------------------------------- */
 
+static bool is_open_for(int fd, int one_way) {
+  int flags = fcntl(fd, F_GETFL);
+  return flags >= 0 && ((flags & O_ACCMODE) == one_way || (flags & O_ACCMODE) == O_RDWR);
+}
+
+static const char *advice(int error) {
+  return error == UV_EMFILE || error == UV_ENFILE ? "; allow more with ulimit -n" : "";
+}
+
 static int start_stdio(lsp__server *s, char *err, size_t errlen) {
+  if (!is_open_for(STDIN_FILENO, O_RDONLY) || !is_open_for(STDOUT_FILENO, O_WRONLY)) {
+    snprintf(err, errlen, "standard input or output is closed; an editor starts fimd with a pipe "
+             "at both");
+    return UV_EBADF;
+  }
   lsp__client *c = lsp__client_new(s);
   int error = c == NULL ? UV_ENOMEM
                         : lsp__connection_open(&s->loop, 0, 1, &lsp__client_events, c, &c->connection);
@@ -167,7 +183,8 @@ static int start_stdio(lsp__server *s, char *err, size_t errlen) {
     lsp__client_leave(c);
     lsp__client_unref(c);
   }
-  snprintf(err, errlen, "cannot use standard input and output: %s", uv_strerror(error));
+  snprintf(err, errlen, "cannot use standard input and output: %s%s", uv_strerror(error),
+           advice(error));
   return error;
 }
 
@@ -181,7 +198,7 @@ static int start_transport(lsp__server *s, char *err, size_t errlen) {
   int error = lsp__listen_port(&s->listener, &s->loop, o->port, &port, on_connection, s, err, errlen);
   if (error == 0) error = lsp__token_make(&s->token, o->token_file, port, err, errlen);
   if (error == 0)
-    fprintf(stderr, "fimd: listening on 127.0.0.1:%d, the token is in %s\n", port, s->token.path);
+    lsp__say("listening on 127.0.0.1:%d, the token is in %s", port, s->token.path);
   return error;
 }
 
@@ -196,7 +213,8 @@ static int start_handles(lsp__server *s, char *err, size_t errlen) {
     if (error == 0) error = uv_signal_start(&s->signals[i], on_signal, numbers[i]);
   }
   s->parent_timer.data = s->wake.data = s;
-  if (error != 0) snprintf(err, errlen, "cannot start the event loop: %s", uv_strerror(error));
+  if (error != 0)
+    snprintf(err, errlen, "cannot start the event loop: %s%s", uv_strerror(error), advice(error));
   return error;
 }
 
@@ -228,7 +246,7 @@ int lsp_serve(const lsp_options *options, char *err, size_t errlen) {
   s->options = options;
   error = uv_loop_init(&s->loop);
   if (error != 0) {
-    snprintf(err, errlen, "cannot start the event loop: %s", uv_strerror(error));
+    snprintf(err, errlen, "cannot start the event loop: %s%s", uv_strerror(error), advice(error));
     goto free_server;
   }
   error = uv_mutex_init(&s->lock);
@@ -237,6 +255,7 @@ int lsp_serve(const lsp_options *options, char *err, size_t errlen) {
     goto close_loop;
   }
   signal(SIGPIPE, SIG_IGN); /* a client that is gone is an error of the write */
+  signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow */
   code = serve(s, err, errlen);
   uv_mutex_destroy(&s->lock);
 close_loop:

@@ -72,8 +72,9 @@ const running = new Set();
 process.on('exit', () => { for (const c of running) c.kill('SIGKILL'); });
 
 // The daemon as a child process, with its exit as a promise of a code or a signal's name.
-export function start(args = ['lsp'], { program = fimd, ...options } = {}) {
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options });
+// program: what is started in its place; before: that program's own first arguments.
+export function start(args = ['lsp'], { program = fimd, before = [], ...options } = {}) {
+  const child = spawn(program, [...before, ...args], { stdio: ['pipe', 'pipe', 'pipe'], ...options });
   running.add(child);
   const d = { child, stderr: '' };
   d.exit = new Promise((resolve) => child.on('exit', (code, signal) => {
