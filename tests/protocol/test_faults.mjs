@@ -6,8 +6,7 @@ import { closeSync, constants, copyFileSync, mkdtempSync, openSync, readFileSync
 import os from 'node:os';
 import path from 'node:path';
 import { check, done, equal, fimd, root } from './helpers/check.mjs';
-import { at, begin, finish, initializeParams, open, start } from './helpers/daemon.mjs';
-import { connect, peer } from './helpers/listening.mjs';
+import { at, begin, connect, finish, initializeParams, open, peer, start } from './helpers/daemon.mjs';
 
 const dir = mkdtempSync(path.join(os.tmpdir(), 'fimd-'));
 process.on('exit', () => rmSync(dir, { recursive: true, force: true }));

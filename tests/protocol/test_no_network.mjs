@@ -6,8 +6,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { check, done, equal, fimd, tool } from './helpers/check.mjs';
-import { at, finish, initializeParams, open, start } from './helpers/daemon.mjs';
-import { connect, onPort, peer, withToken } from './helpers/listening.mjs';
+import { at, connect, finish, initializeParams, open, peer, start } from './helpers/daemon.mjs';
+import { onPort, withToken } from './helpers/listening.mjs';
 
 const filter = tool('no_network'), dir = mkdtempSync(path.join(os.tmpdir(), 'fimd-'));
 process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
