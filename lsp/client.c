@@ -348,6 +348,8 @@ static void on_request(lsp__client *c, const lsp__message *m) {
     lsp__status_request(c, m->id);
   else if (strcmp(method, "fimd/why") == 0)
     lsp__why_request(c, m->id, m->params);
+  else if (strcmp(method, "fimd/document") == 0)
+    lsp__document_request(c, m->id, m->params);
   else
     lsp__client_error(c, m->id, LSP__METHOD_NOT_FOUND, "no such method");
 }

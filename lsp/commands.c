@@ -1,4 +1,4 @@
-/* commands.c - fimd/status, fimd/why and workspace/executeCommand. */
+/* commands.c - fimd/status, fimd/why, fimd/document and workspace/executeCommand. */
 #include <string.h>
 
 #include "lsp/internal.h"
@@ -131,6 +131,33 @@ static void show_why(lsp__client *c, lsp__id id, const cJSON *arguments) {
   if (d != NULL) lsp__why_line(d->why, line, sizeof line);
   lsp__client_show(c, LSP__LOG_INFO, "%s", line);
   answer_why(c, id, d);
+}
+
+/* FNV-1a, 32 bits. */
+static uint32_t digest(const lsp__buffer *text) {
+  uint32_t h = 2166136261u;
+  for (size_t i = 0; i < text->len; i++) h = (h ^ (unsigned char)text->data[i]) * 16777619u;
+  return h;
+}
+
+/* What we take a document to be, without its text: who doubts can compare. */
+void lsp__document_request(lsp__client *c, lsp__id id, const cJSON *params) {
+  const char *uri = "";
+  lsp__json_get_string(lsp__json_get(params, "textDocument"), "uri", &uri);
+  const lsp__document *d = lsp__client_document(c, uri);
+  lsp__buffer b = {0};
+  lsp__rpc_begin_result(&b, id);
+  if (d == NULL) {
+    lsp__json_null(&b);
+  } else {
+    lsp__json_begin(&b, '{');
+    lsp__json_put_int(&b, "version", d->version);
+    lsp__json_put_bool(&b, "lost", d->lost);
+    lsp__json_put_int(&b, "bytes", (int64_t)d->text.len);
+    lsp__json_put_int(&b, "fnv1a", digest(&d->text));
+    lsp__json_end(&b, '}');
+  }
+  respond(c, id, &b);
 }
 
 void lsp__execute_command(lsp__client *c, lsp__id id, const cJSON *params) {

@@ -223,6 +223,7 @@ void lsp__popup_completion(lsp__client *c, lsp__id id, const cJSON *params);
 extern const char *const lsp__commands[LSP__COMMANDS]; /* of workspace/executeCommand */
 void lsp__status_request(lsp__client *c, lsp__id id);
 void lsp__why_request(lsp__client *c, lsp__id id, const cJSON *params);
+void lsp__document_request(lsp__client *c, lsp__id id, const cJSON *params);
 void lsp__execute_command(lsp__client *c, lsp__id id, const cJSON *params);
 
 /* The start of both completions: reads textDocument and position. Answers by itself (an error,

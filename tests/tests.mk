@@ -19,6 +19,13 @@ test: deps-test ## run all that needs no GPU, then all of it under ASan and UBSa
 test-editors: $(BUILD)/fimd ## ghost text in the real editors that are there
 	@FIMD=$(abspath $(BUILD)/fimd) tests/editors/run.sh
 
+HOURS ?= 1
+SPEED ?= 1
+.PHONY: soak
+soak: $(BUILD)/fimd tests/node_modules/.package-lock.json ## type for HOURS=1 at SPEED=1 times human speed, watch memory (ARGS=, LOG=, TEXTS=)
+	@mkdir -p build; FIMD=$(abspath $(BUILD)/fimd) node tests/soak/soak.mjs --hours $(HOURS) --speed $(SPEED) \
+	  --log $(or $(LOG),build/soak.log) $(if $(TEXTS),--texts $(TEXTS)) -- $(ARGS)
+
 test-sanitized:
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined check
 
