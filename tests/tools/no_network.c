@@ -1,14 +1,16 @@
 /* no_network.c - runs a program under a kernel filter that kills it at the first call that could
- * reach a network: no_network [--listen] PROGRAM ARGUMENT...
+ * reach a network: no_network [--listen | --alone] PROGRAM ARGUMENT...
  *
  * Only sockets of the machine itself (AF_UNIX) can be made. With --listen those of IPv4, too, which
  * may be bound and listened on, but nothing can be connected or sent to an address. io_uring, which
- * could do the same without these calls, is not there. The filter holds for all threads and children, and
+ * could do the same without these calls, is not there. With --alone it is killed, too, where it makes
+ * another process; threads it may make. The filter holds for all threads and children, and
  * nothing takes it off. Exit code 77: this kernel or machine has no such filters. */
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -33,12 +35,34 @@
 #define IF(value) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, 1)
 #define UNLESS(value) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 1, 0)
 #define IF_AT_LEAST(value) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (value), 0, 1)
+#define IF_BITS(value) BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (value), 0, 1)
 #define DO(action) BPF_STMT(BPF_RET | BPF_K, (action))
 #define KILL DO(SECCOMP_RET_KILL_PROCESS)
 #define ALLOW DO(SECCOMP_RET_ALLOW)
 
-static int filter(bool listen) {
-  /* args[0]'s lower half comes first on the machines above. */
+/* Arguments' lower halves come first on the machines above. */
+static int add(struct sock_filter *program, unsigned short n) {
+  struct sock_fprog all = {n, program};
+  return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all, 0, 0);
+}
+
+/* clone3 has its flags in memory, where a filter cannot look: the C library then takes clone. */
+static int filter_processes(void) {
+  struct sock_filter program[] = {
+      LOAD(nr),
+#ifdef SYS_fork
+      IF(SYS_fork),       KILL,
+      IF(SYS_vfork),      KILL,
+#endif
+      IF(SYS_clone3),     DO(SECCOMP_RET_ERRNO | ENOSYS),
+      UNLESS(SYS_clone),  ALLOW,
+      LOAD(args[0]),      IF_BITS(CLONE_THREAD), ALLOW,
+      KILL,
+  };
+  return add(program, sizeof program / sizeof *program);
+}
+
+static int filter_network(bool listen) {
   struct sock_filter program[] = {
       LOAD(arch),         UNLESS(ARCH), KILL,
       LOAD(nr),           IF_AT_LEAST(X32), KILL,
@@ -52,19 +76,20 @@ static int filter(bool listen) {
       IF(AF_INET),        DO(listen ? SECCOMP_RET_ALLOW : SECCOMP_RET_KILL_PROCESS),
       KILL,
   };
-  struct sock_fprog all = {sizeof program / sizeof *program, program};
-  if (ARCH == 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
-  return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all, 0, 0);
+  return add(program, sizeof program / sizeof *program);
 }
 
 int main(int argc, char **argv) {
   bool listen = argc > 1 && strcmp(argv[1], "--listen") == 0;
-  if (argc < 2 + listen) return 2;
-  if (filter(listen) != 0) {
-    fprintf(stderr, "no_network: %s\n", strerror(errno));
+  bool alone = argc > 1 && strcmp(argv[1], "--alone") == 0;
+  char **words = argv + 1 + (listen || alone);
+  if (*words == NULL) return 2;
+  if (ARCH == 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || filter_network(listen) != 0 ||
+      (alone && filter_processes() != 0)) {
+    fprintf(stderr, "no_network: %s\n", ARCH == 0 ? "not for this machine" : strerror(errno));
     return SKIPPED;
   }
-  execv(argv[1 + listen], argv + 1 + listen);
-  fprintf(stderr, "no_network: %s: %s\n", argv[1 + listen], strerror(errno));
+  execv(*words, words);
+  fprintf(stderr, "no_network: %s: %s\n", *words, strerror(errno));
   return 127;
 }
