@@ -20,7 +20,7 @@ async function completes(d, what) {
 
 // The daemon behind a shell that takes something away first. What `start` gives, and `ready`.
 function limited(prelude, args, stdio = ['pipe', 'pipe', 'pipe']) {
-  const d = start(args, { stdio }, ['bash', ['-c', `${prelude}; exec "$@"`, 'bash', fimd]]);
+  const d = start(args, { stdio, program: 'bash', before: ['-c', `${prelude}; exec "$@"`, 'bash', fimd] });
   d.ready = async () => {
     const init = await d.request('init', 'initialize', initializeParams());
     d.notify('initialized', {});
