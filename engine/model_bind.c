@@ -3,7 +3,6 @@
  * number. The same for GGUF and Hugging Face files (model_source.h). */
 #include "engine/model_source.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,51 +74,7 @@ int model__source_check(model_source *src, char *err, size_t errlen) {
   return 0;
 }
 
-/* ---- numbers that are numbers ---------------------------------------------------------- */
-
-static bool bad_half(const uint8_t *p) { return (p[1] & 0x7c) == 0x7c; }
-
-#define LANES16(x) (UINT64_C(0x0001000100010001) * (x))
-#define LANES32(x) (UINT64_C(0x0000000100000001) * (x))
-
-/* True if any lane has all bits of its mask (which leaves out the sign, the top bit) set: an
- * infinity or a NaN. Eight bytes at a time: (v ^ mask) & mask is zero for a bad lane alone, and
- * adding `below`, all bits but the top ones, then leaves that lane's top bit clear. */
-static bool any_bad_lane(const uint8_t *p, int64_t size, uint64_t mask, uint64_t below) {
-  uint64_t top = ~below, good = top, v;
-  int64_t i = 0;
-  for (; i + 8 <= size; i += 8) {
-    memcpy(&v, p + i, sizeof v);
-    good &= ((v ^ mask) & mask) + below;
-  }
-  v = 0;
-  memcpy(&v, p + i, (size_t)(size - i));
-  good &= ((v ^ mask) & mask) + below;
-  return good != top;
-}
-
-static bool any_bad_scale(const uint8_t *p, int64_t n, int block, int scale_at, int scales) {
-  unsigned found = 0;
-  for (int64_t i = 0; i < n; i++, p += block) {
-    found |= bad_half(p + scale_at);
-    if (scales == 2) found |= bad_half(p + scale_at + 2);
-  }
-  return found;
-}
-
-/* Whether bytes of a type (whole blocks) hold an infinite or NaN value or scale. */
-static bool has_bad_number(kernels_type type, const uint8_t *p, int64_t size) {
-  switch (type) {
-  case KERNELS_F32: return any_bad_lane(p, size, LANES32(0x7f800000u), LANES32(0x7fffffffu));
-  case KERNELS_F16: return any_bad_lane(p, size, LANES16(0x7c00u), LANES16(0x7fffu));
-  case KERNELS_BF16: return any_bad_lane(p, size, LANES16(0x7f80u), LANES16(0x7fffu));
-  case KERNELS_Q4_0: return any_bad_scale(p, size / 18, 18, 0, 1);
-  case KERNELS_Q8_0: return any_bad_scale(p, size / 34, 34, 0, 1);
-  case KERNELS_Q4_K: return any_bad_scale(p, size / 144, 144, 0, 2);
-  case KERNELS_Q6_K: return any_bad_scale(p, size / 210, 210, 208, 1);
-  }
-  return true;
-}
+/* ---- refusals -------------------------------------------------------------------------- */
 
 static int tensor_fail(const binder *b, const model_tensor *t, uint64_t at, const char *format,
                        ...) __attribute__((format(printf, 4, 5)));
@@ -136,16 +91,17 @@ static int tensor_fail(const binder *b, const model_tensor *t, uint64_t at, cons
   return bytes_fail(&where, at, "%s", words);
 }
 
-/* A stranger's NaN would make every logit NaN and every completion nonsense: better said now,
- * with its place. Last of all checks, as it reads all pages (the backend is about to do that
- * anyway). */
-static int check_numbers(const binder *b, const model_tensor *t) {
-  if (!has_bad_number(t->type, t->data, t->bytes)) return 0;
-  int64_t block = kernels_type_block_bytes(t->type), at = 0;
-  while (at + block < t->bytes && !has_bad_number(t->type, t->data + at, block)) at += block;
-  int elements = kernels_type_block_elements(t->type);
-  return tensor_fail(b, t, t->data_at + (uint64_t)at, "%s %lld is not a finite number",
-                     elements > 1 ? "the scale of block" : "element", (long long)(at / block));
+/* Last of all checks, as it reads all of the file. */
+static int check_numbers(const binder *b) {
+  const model_tensor *t;
+  int64_t block;
+  int status = model__find_bad_number(&b->src->tensors, &t, &block);
+  if (status) return out_of_memory(b->err, b->errlen);
+  if (!t) return 0;
+  bool blocks = kernels_type_block_elements(t->type) > 1;
+  return tensor_fail(b, t, t->data_at + (uint64_t)(block * kernels_type_block_bytes(t->type)),
+                     "%s %lld is not a finite number", blocks ? "the scale of block" : "element",
+                     (long long)block);
 }
 
 /* ---- matrices and vectors -------------------------------------------------------------- */
@@ -334,7 +290,5 @@ int model__bind(model *m, model_source *src, char *err, size_t errlen) {
   m->tokenizer = src->tokenizer;
   src->tokenizer = NULL;
   status = check_all_used(&b);
-  for (int i = 0; i < src->tensors.n && !status; i++)
-    status = check_numbers(&b, &src->tensors.list[i]);
-  return status;
+  return status ? status : check_numbers(&b);
 }

@@ -131,6 +131,11 @@ int model__source_check(model_source *src, char *err, size_t errlen);
  * model_close frees it. */
 int model__bind(model *m, model_source *src, char *err, size_t errlen);
 
+/* The first tensor with a value or scale that is not a finite number, and which block of it; NULL:
+ * there is none. Reads all of them, on all cores. ENGINE_ENOMEM. */
+int model__find_bad_number(const model_tensors *tensors, const model_tensor **out,
+                           int64_t *block);
+
 /* ---- where models lie ------------------------------------------------------------------ */
 
 /* The path that `what` stands for, and the name it was looked up by (NULL where `what` is a

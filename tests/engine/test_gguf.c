@@ -208,6 +208,34 @@ static void embedded_model_opens(void **state) {
   model_close(file);
 }
 
+/* Of several bad numbers the first by its tensor's name is told, however many cores look. */
+static void first_bad_number_is_told(void **state) {
+  (void)state;
+  char err[512] = "", wanted[128];
+  size_t size;
+  model *m;
+  uint8_t *data = read_whole("engine/models/fimd-mini-31m-q8_0.gguf", &size);
+  if (model_open_gguf_memory(&m, data, size, "t", err, sizeof err)) fail_msg("%s", err);
+  const kernels_matrix *of[] = {&m->embedding, &m->layers[3].up, &m->layers[3].gate,
+                                &m->layers[1].q};
+  static const char *const names[] = {"token_embd.weight", "blk.3.ffn_up.weight",
+                                      "blk.3.ffn_gate.weight", "blk.1.attn_q.weight"};
+  size_t at[4], blocks[4];
+  for (int i = 0; i < 4; i++) {
+    blocks[i] = (size_t)kernels_matrix_bytes(of[i]) / 34;
+    at[i] = (size_t)((const uint8_t *)of[i]->data - data) + (blocks[i] - 1) * 34;
+  }
+  model_close(m);
+  for (int i = 0; i < 4; i++) { /* each one more, and before the others */
+    memcpy(data + at[i], "\x00\x7c", 2);
+    snprintf(wanted, sizeof wanted, "%s: the scale of block %zu is not a finite number (at byte %zu)",
+             names[i], blocks[i] - 1, at[i]);
+    assert_int_equal(model_open_gguf_memory(&m, data, size, "t", err, sizeof err), ENGINE_EFORMAT);
+    if (!strstr(err, wanted)) fail_msg("\"%s\" should say %s", err, wanted);
+  }
+  free(data);
+}
+
 /* ---- bad files ------------------------------------------------------------------------- */
 
 /* Whatever bytes change, the answer is a model or a refusal with words. */
@@ -264,6 +292,7 @@ int main(void) {
       cmocka_unit_test(all_types_are_read),
       cmocka_unit_test(missing_biases_are_zero),
       cmocka_unit_test(embedded_model_opens),
+      cmocka_unit_test(first_bad_number_is_told),
       cmocka_unit_test(random_damage_is_survived),
       cmocka_unit_test(messages_fit_any_buffer),
   };

@@ -111,6 +111,46 @@ static void good_gguf_generates(void **state) {
   image_free(&file);
 }
 
+static int take_ids(void *user, const engine_step *step) {
+  for (int i = 0; i < step->n; i++) assert_in_range(step->ids[i], 0, SMALL_VOCAB - 1);
+  *(int *)user += step->n;
+  return 0;
+}
+
+/* Every number is finite, but their products are not: logits of NaN, and tokens all the same, by
+ * every way of choosing them. */
+static void overflowing_models_are_survived(void **state) {
+  (void)state;
+  static const char *const norms[] = {"blk.0.attn_norm.weight data", "blk.1.ffn_norm.weight data",
+                                      "output_norm.weight data"};
+  char err[1024] = "", *path = text_of("%s/overflow.gguf", all->folder);
+  for (size_t i = 0; i < 2 * sizeof norms / sizeof *norms; i++) {
+    image file = small_gguf(NULL, 0);
+    float huge[64];
+    for (int j = 0; j < 64; j++) huge[j] = j % 2 ? 3e38f : -3e38f;
+    memcpy(file.data + image_find(&file, norms[i / 2]), huge, sizeof huge);
+    write_file(path, file.data, file.size);
+    engine *e;
+    engine_session *s;
+    engine_generate_result r;
+    int32_t ids[5] = {257, 'a', 'b', 'a', 'b'};
+    int n = 0;
+    if (malformed_open(all, path, &e, err, sizeof err)) fail_msg("%s", err);
+    assert_int_equal(engine_session_new(e, &s), 0);
+    assert_int_equal(engine_session_sync(s, ids, 5, NULL, NULL), 0);
+    engine_generate_params p = {.max_tokens = 24, .ignore_stop = true, .score = true,
+                                .temperature = i % 2 ? 0.8f : 0, .top_p = 0.9f, .seed = 1};
+    assert_int_equal(engine_draft_parse("all", &p.draft), 0);
+    assert_int_equal(engine_session_generate(s, &p, NULL, take_ids, &n, &r), 0);
+    assert_int_equal(n, 24);
+    engine_session_delete(s);
+    engine_close(e);
+    image_free(&file);
+  }
+  unlink(path);
+  free(path);
+}
+
 static void good_folders_generate(void **state) {
   (void)state;
   static const kernels_type types[] = {KERNELS_F32, KERNELS_F16, KERNELS_BF16};
@@ -172,6 +212,7 @@ static void print_counts(void) {
 static int run_backend(const char *backend) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(good_gguf_generates),
+      cmocka_unit_test(overflowing_models_are_survived),
       cmocka_unit_test(gguf_files),
       cmocka_unit_test(gguf_metadata),
       cmocka_unit_test(gguf_large_counts),
