@@ -97,7 +97,8 @@ static int check_tokens(builder *b) {
     if (is_used(b, i) && v->tokens[i].len > TOKENIZER_MAX_TOKEN_BYTES)
       return FAIL_TOKEN(b, i, "token %d is longer than %d bytes", i, TOKENIZER_MAX_TOKEN_BYTES);
     if (v->kinds[i] >= TOKENIZER_ADDED && v->tokens[i].len > TOKENIZER_MAX_ADDED_BYTES)
-      return FAIL_TOKEN(b, i, "added token %d is longer than %d bytes", i, TOKENIZER_MAX_ADDED_BYTES);
+      return FAIL_TOKEN(b, i, "added token %d is longer than %d bytes", i,
+                        TOKENIZER_MAX_ADDED_BYTES);
   }
   return ENGINE_OK;
 }
@@ -119,7 +120,8 @@ static int copy_tokens(builder *b) {
     t->offsets[i] = at;
     if (t->kinds[i] == TOKENIZER_NORMAL) {
       long bytes = decode_alphabet(b->byte_of, s->data, s->len, t->pool + at);
-      if (bytes < 0) return FAIL_TOKEN(b, i, "token %d has a character outside the byte alphabet", i);
+      if (bytes < 0)
+        return FAIL_TOKEN(b, i, "token %d has a character outside the byte alphabet", i);
       at += (size_t)bytes;
     } else if (is_used(b, i)) {
       if (looks_special(s)) t->kinds[i] = TOKENIZER_SPECIAL;
@@ -224,7 +226,8 @@ static int index_merges(builder *b) {
       const tokenizer_piece *slot =
           n > 0 ? tokenizer__piece_find(t, joined + at, (size_t)n) : NULL;
       if (slot == NULL)
-        return FAIL_MERGE(b, i, "merge %d: its %s piece is not a token", i, side == 0 ? "left" : "right");
+        return FAIL_MERGE(b, i, "merge %d: its %s piece is not a token", i,
+                          side == 0 ? "left" : "right");
       ids[side] = slot->id;
       at += (size_t)n;
     }

@@ -1,5 +1,5 @@
-/* test_gguf.c - GGUF files: what is read from good ones, and random damage. Each kind of bad file by
- * itself: test_malformed.c. */
+/* test_gguf.c - GGUF files: what is read from good ones, and random damage. Each kind of bad file
+ * by itself: test_malformed.c. */
 #include "engine/model.h"
 
 #include "tests/engine/model_files.h"
@@ -228,8 +228,9 @@ static void first_bad_number_is_told(void **state) {
   model_close(m);
   for (int i = 0; i < 4; i++) { /* each one more, and before the others */
     memcpy(data + at[i], "\x00\x7c", 2);
-    snprintf(wanted, sizeof wanted, "%s: the scale of block %zu is not a finite number (at byte %zu)",
-             names[i], blocks[i] - 1, at[i]);
+    snprintf(wanted, sizeof wanted,
+             "%s: the scale of block %zu is not a finite number (at byte %zu)", names[i],
+             blocks[i] - 1, at[i]);
     assert_int_equal(model_open_gguf_memory(&m, data, size, "t", err, sizeof err), ENGINE_EFORMAT);
     if (!strstr(err, wanted)) fail_msg("\"%s\" should say %s", err, wanted);
   }

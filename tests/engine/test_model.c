@@ -373,7 +373,8 @@ static void odd_places_are_refused(void **state) {
   path = text_of("%s/model.safetensors.index.json", folder);
   const char index[] = "{\"weight_map\":{\"a\":\"none.safetensors\"}}";
   write_file(path, index, strlen(index));
-  assert_true(is_refused(folder, "a shard is missing", ENGINE_ENOTFOUND, "none.safetensors", false));
+  assert_true(
+      is_refused(folder, "a shard is missing", ENGINE_ENOTFOUND, "none.safetensors", false));
   unlink(path);
   free(path);
 

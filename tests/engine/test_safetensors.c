@@ -1,5 +1,5 @@
-/* test_safetensors.c - safetensors files: what is read from good ones, cuts at every byte and random
- * damage. Each kind of bad file by itself: test_malformed.c. */
+/* test_safetensors.c - safetensors files: what is read from good ones, cuts at every byte and
+ * random damage. Each kind of bad file by itself: test_malformed.c. */
 #include "engine/safetensors.h"
 
 #include "tests/engine/model_files.h"
