@@ -51,10 +51,13 @@ LDLIBS    = $(PKG_LIBS) $(CUDA_LIBS) -lpthread -ldl -lm
 # where the running CPU has it.
 # The sanitizers take minutes to compile their unrolled loops at -O3, or where variables are tracked
 # for the debugger; and with three checks of pointers, of which the address sanitizer sees what
-# matters, most of what the tests take is spent here.
+# matters, most of what the tests take is spent here. The thread sanitizer does not look into the
+# innermost loops, which know of no threads: they would take most of its time.
 FAST_SAN = -O2 -fno-var-tracking \
   $(if $(findstring undefined,$(SANITIZE)),-fno-sanitize=null$(comma)object-size$(comma)pointer-overflow)
-kernels_flags = $(if $(and $(SANITIZE),$(filter kernels/cpu/fast%,$1)),$(FAST_SAN),-O3) -ffp-contract=off \
+INNERMOST := kernels/cpu/fast_amx.c kernels/cpu/fast_avx2.c kernels/cpu/fast_avx512.c kernels/cpu/fast_portable.c
+kernels_flags = $(if $(and $(findstring thread,$(SANITIZE)),$(filter $(INNERMOST),$1)),-fno-sanitize=thread) \
+  $(if $(and $(SANITIZE),$(filter kernels/cpu/fast%,$1)),$(FAST_SAN),-O3) -ffp-contract=off \
   $(if $(filter %_avx2.c,$1),-mavx2 -mfma -mf16c) \
   $(if $(filter %_avx512.c,$1),-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512) \
   $(if $(filter %_amx.c,$1),-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mamx-tile -mamx-int8 -mamx-bf16 -mprefer-vector-width=512)

@@ -10,6 +10,7 @@ build=${BUILD:-build}
 only=${1:-}
 export FIMD="$PWD/$build/fimd" FIMD_BUILD="$PWD/$build" SANITIZE="${SANITIZE:-}"
 export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1
+export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1
 results=$(mktemp -d) || exit 1
 trap 'rm -rf "$results"' EXIT
 mkdir -p "$build/tests"
@@ -41,9 +42,12 @@ if [ -z "$SANITIZE" ]; then
   queue tests/editors/emacs tests/editors/emacs/run.sh lint fit sync ghost
   queue tests/editors/vscode_unit tests/editors/vscode_unit.sh
 fi
-for t in tests/{engine,kernels,completion,lsp}/test_*.c; do queue "${t%.c}" "$build/${t%.c}"; done
+folders='engine kernels completion lsp' # with test_*.c
+[ "$SANITIZE" != thread ] || folders='engine completion lsp' # of the others only what has threads:
+[ "$SANITIZE" != thread ] || queue tests/kernels/test_pool "$build/tests/kernels/test_pool"
+for t in $(printf 'tests/%s/test_*.c ' $folders); do queue "${t%.c}" "$build/${t%.c}"; done
 for t in tests/protocol/test_*.mjs; do queue "${t%.mjs}" node "$t"; done
-for t in tests/scripts/test_*.sh; do queue "${t%.sh}" bash "$t"; done
+[ "$SANITIZE" = thread ] || for t in tests/scripts/test_*.sh; do queue "${t%.sh}" bash "$t"; done
 wait
 
 count() { find "$results" -name "$1.*" | wc -l; }

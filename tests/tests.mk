@@ -29,5 +29,14 @@ soak: $(BUILD)/fimd tests/node_modules/.package-lock.json ## type for HOURS=1 at
 test-sanitized:
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined check
 
+# Not a part of `make test`: it takes long.
+THREADS_SRC := $(wildcard tests/engine/test_*.c tests/completion/test_*.c tests/lsp/test_*.c) tests/kernels/test_pool.c
+.PHONY: test-threads threads-pass
+test-threads: deps-test ## all tests in which threads matter, under the thread sanitizer
+	@$(MAKE) --no-print-directory NVCC= SANITIZE=thread threads-pass
+
+threads-pass: deps $(BUILD)/fimd $(THREADS_SRC:%.c=$(BUILD)/%) $(TEST_TOOLS) tests/node_modules/.package-lock.json
+	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) tests/run.sh
+
 check: deps $(BUILD)/fimd $(TESTS) $(TEST_TOOLS) tests/node_modules/.package-lock.json ## one pass of the tests (SANITIZE= as you like)
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) tests/run.sh

@@ -83,7 +83,10 @@ export function start(args = ['lsp'], { program = fimd, before = [], ...options 
   }));
   child.stderr?.on('data', (t) => {
     d.stderr += t;
-    if (/Sanitizer|runtime error/.test(d.stderr)) process.stdout.write(t);
+    if (!/Sanitizer|runtime error/.test(d.stderr)) return;
+    if (!d.unsound) check(false, 'a sanitizer has found something');
+    d.unsound = true;
+    process.stdout.write(t);
   });
   child.stdin?.on('error', () => {}); // it may be gone before us
   if (child.stdout && !options.unread) d.wire = new Wire(child.stdout);
