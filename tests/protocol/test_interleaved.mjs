@@ -7,7 +7,7 @@
 // that it is made on. Each request is answered once, with a result or "cancelled", and nothing is
 // said of it after that.
 //
-// EDITS in the environment: how many in all (default 2000, under sanitizers 500). SEED: another run.
+// EDITS in the environment: how many in all (default 2000, under sanitizers 300). SEED: another run.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -18,7 +18,7 @@ import { change, convert, convertBack, place, pieces, state } from './helpers/ed
 import { startHeld } from './helpers/held.mjs';
 import { CANCELLED, INLINE, UPDATE } from './helpers/moments.mjs';
 
-const EDITS = Number(process.env.EDITS || (process.env.SANITIZE ? 500 : 2000)), SEED = Number(process.env.SEED || 1);
+const EDITS = Number(process.env.EDITS || (process.env.SANITIZE ? 300 : 2000)), SEED = Number(process.env.SEED || 1);
 const PENDING = 300; // requests under way, at most: the daemon takes 1,024
 const sample = (name) => readFileSync(path.join(root, 'tests/data/samples', name), 'utf8').slice(0, 1500);
 const kinds = [['python', 'py', sample('py/inventory.py')], ['c', 'c', sample('c/queue.c')], ['typescript', 'ts', sample('ts/cache.ts')], ['plaintext', 'txt', 'first\r\nsecond 😀 line\n\nlast']];

@@ -19,7 +19,7 @@ import { CANCELLED, Client, INLINE, UPDATE, box, end, moments, uri } from './hel
 const dir = mkdtempSync(path.join(os.tmpdir(), 'fimd-'));
 const folder = path.join(dir, 'folder'), file = path.join(dir, 'sock');
 // With a stride that has no divisor in common with the number of events every row and column is met.
-const which = process.env.MOMENTS ?? '', stride = process.env.SANITIZE ? 8 : 4;
+const which = process.env.MOMENTS ?? '', stride = process.env.SANITIZE ? 10 : 4;
 const code = (m) => m?.error?.code;
 
 async function newClient(d, more = {}) {
