@@ -35,11 +35,11 @@ for (const key of ['model', 'modelPath', 'backend', 'path', 'command', 'cmd', 'a
   hostile[key] = inside('run.sh');
 
 const alone = spawnSync(tool('no_network'), ['--alone', process.execPath, '-e', "require('child_process').spawnSync('/bin/true')"]).signal;
-const through = alone === 'SIGSYS' ? [tool('no_network'), ['--alone', fimd]] : undefined;
-if (!through) console.log('no kernel filter here: that no program is run is told by what it would write alone');
+const through = alone === 'SIGSYS' ? { program: tool('no_network'), before: ['--alone', fimd] } : {};
+if (!through.program) console.log('no kernel filter here: that no program is run is told by what it would write alone');
 
 const before = readdirSync(dir).sort();
-const d = start(['lsp', '--model', inside('model.gguf')], {}, through);
+const d = start(['lsp', '--model', inside('model.gguf')], through);
 await d.request('init', 'initialize', initializeParams({ workspaceFolders: [{ uri: uri(''), name: 'w' }], initializationOptions: { ...hostile, fimd: hostile }, capabilities: { workspace: { configuration: true } } }));
 d.notify('initialized', {});
 const asked = await d.wire.wait((m) => m.method === 'workspace/configuration', 'the question');
