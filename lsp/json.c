@@ -72,7 +72,8 @@ static bool scan_escape(scanner *s) {
   int c = peek(s);
   if (c < 0) return bad(s, "a string does not end");
   s->at++;
-  if (c != 'u') return strchr("\"\\/bfnrt", c) != NULL ? true : bad(s, "an unknown escape");
+  if (c != 'u')
+    return memchr("\"\\/bfnrt", c, 8) != NULL ? true : bad(s, "an unknown escape");
   int32_t code = hex4(s->text + s->at, s->len - s->at);
   if (code < 0) return bad(s, "\\u needs four hexadecimal digits");
   s->at += 4;

@@ -45,6 +45,9 @@ static void test_refuses(void **state) {
     assert_int_equal(parse(texts[i], strlen(texts[i]), &tree), LSP__EINVAL);
     assert_null(tree);
   }
+  /* An escaped zero byte is no escape, and not a want of memory. */
+  cJSON *tree;
+  assert_int_equal(parse("\"a\\\0b\"", 6, &tree), LSP__EINVAL);
 }
 
 static void test_bounds(void **state) {
