@@ -27,7 +27,7 @@ void completion__settled_clear(completion__settled *s) {
 static completion__listed list_new(int n, size_t paths, char **to) {
   completion__listed l = {.pieces = n > 0 ? malloc((size_t)n * sizeof *l.pieces + paths) : NULL};
   if (l.pieces) l.n = n;
-  *to = (char *)(l.pieces + l.n);
+  *to = l.pieces ? (char *)(l.pieces + l.n) : NULL;
   return l;
 }
 

@@ -38,7 +38,7 @@ bool completion__slice_is_blank(completion__slice t) {
 }
 
 size_t completion__slice_find(completion__slice t, size_t from, completion__slice what) {
-  if (from > t.len || what.len == 0) return t.len;
+  if (from >= t.len || what.len == 0) return t.len;
   const char *at = memmem(t.s + from, t.len - from, what.s, what.len);
   return at ? (size_t)(at - t.s) : t.len;
 }
