@@ -44,8 +44,5 @@ int engine_draft_parse(const char *text, engine_draft *out) {
     at = end + 1;
   }
   out->sources = DRAFT_BIT(ENGINE_SOURCE_WINDOW);
-  lookahead *fits;
-  int rc = lookahead_new(&fits, out->w, out->n, out->g);
-  lookahead_delete(fits);
-  return rc;
+  return lookahead_fits(out->w, out->n, out->g) ? ENGINE_OK : ENGINE_EINVAL;
 }

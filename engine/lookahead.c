@@ -178,10 +178,14 @@ static void lay_out(lookahead *l) {
   }
 }
 
+bool lookahead_fits(int w, int n, int g) {
+  return w >= 1 && w <= W_MAX && n >= 2 && n <= N_MAX && g >= 1 && g <= G_MAX &&
+         (n - 1) * w - 1 <= LOOKAHEAD_ROWS_MAX;
+}
+
 int lookahead_new(lookahead **out, int w, int n, int g) {
   *out = NULL;
-  if (w < 1 || w > W_MAX || n < 2 || n > N_MAX || g < 1 || g > G_MAX) return ENGINE_EINVAL;
-  if ((n - 1) * w - 1 > LOOKAHEAD_ROWS_MAX) return ENGINE_EINVAL;
+  if (!lookahead_fits(w, n, g)) return ENGINE_EINVAL;
   lookahead *l = calloc(1, sizeof *l);
   if (l == NULL) return ENGINE_ENOMEM;
   l->w = w;

@@ -6,6 +6,7 @@
 #ifndef FIMD_ENGINE_LOOKAHEAD_H
 #define FIMD_ENGINE_LOOKAHEAD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct lookahead lookahead;
@@ -18,6 +19,8 @@ typedef struct lookahead lookahead;
  * (1..64) for each first token; (n - 1) w - 1 <= LOOKAHEAD_ROWS_MAX. ENGINE_OK, ENGINE_EINVAL or
  * ENGINE_ENOMEM; on failure *out is NULL. Nothing is allocated after this. */
 int lookahead_new(lookahead **out, int w, int n, int g);
+/* Whether such a window can be made; allocates nothing. */
+bool lookahead_fits(int w, int n, int g);
 void lookahead_delete(lookahead *l); /* NULL is a no-op */
 
 /* A new text: context[len] are its tokens up to and including the current one (borrowed during
