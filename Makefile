@@ -89,7 +89,7 @@ all: deps ## build build/fimd (installs what is missing, as root)
 
 help: ## list these targets
 	@echo 'fimd $(FIMD_VERSION): fill-in-the-middle completions from your own machine, over LSP'; echo
-	@sed -n 's/^\([a-z][a-z-]*\):.*## /  make \1|/p' Makefile tests/tests.mk | awk -F'|' '{printf "%-16s %s\n",$$1,$$2}'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /  make \1|/p' Makefile tests/tests.mk tests/fuzz/fuzz.mk | awk -F'|' '{printf "%-16s %s\n",$$1,$$2}'
 	@echo; echo '  PREFIX=/usr/local   SANITIZE=address,undefined   V=1   CC=$(CC)   CFLAGS="$(CFLAGS)"'
 
 # ---- dependencies ---------------------------------------------------------------------------
@@ -155,7 +155,7 @@ $(BUILD)/lsp/demo/samples.o: $(wildcard lsp/demo/*)
 
 $(BUILD)/%.o: %.c | deps grammars-headers
 	@mkdir -p $(@D); echo '  cc $<'
-	$(Q)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(WARN) $(SAN) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(WARN) $(SAN) $(COVERAGE) -MMD -MP -c $< -o $@
 
 $(BUILD)/libkernels.a: $(call obj,$(KERNELS_SRC)) $(patsubst kernels/cuda/%.cu,$(CUDA_BUILD)/%.o,$(CUDA_SRC))
 $(BUILD)/libengine.a: $(call obj,$(ENGINE_SRC)) $(BUILD)/engine/models/embedded.o
@@ -211,5 +211,6 @@ clean: ## remove build/
 	rm -rf build
 
 include tests/tests.mk
+include tests/fuzz/fuzz.mk
 
 -include $(shell find $(BUILD) $(wildcard $(CUDA_BUILD)) -type f -name '*.d' -not -path '*/node_modules/*' 2>/dev/null)

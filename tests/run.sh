@@ -46,6 +46,7 @@ folders='engine kernels completion lsp' # with test_*.c
 [ "$SANITIZE" != thread ] || folders='engine completion lsp' # of the others only what has threads:
 [ "$SANITIZE" != thread ] || queue tests/kernels/test_pool "$build/tests/kernels/test_pool"
 for t in $(printf 'tests/%s/test_*.c ' $folders); do queue "${t%.c}" "$build/${t%.c}"; done
+[ "$SANITIZE" = thread ] || for t in tests/fuzz/fuzz_*.c; do queue "${t%.c}" "$build/${t%.c}"; done
 for t in tests/protocol/test_*.mjs; do queue "${t%.mjs}" node "$t"; done
 [ "$SANITIZE" = thread ] || for t in tests/scripts/test_*.sh; do queue "${t%.sh}" bash "$t"; done
 wait

@@ -38,5 +38,5 @@ test-threads: deps-test ## all tests in which threads matter, under the thread s
 threads-pass: deps $(BUILD)/fimd $(THREADS_SRC:%.c=$(BUILD)/%) $(TEST_TOOLS) tests/node_modules/.package-lock.json
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) tests/run.sh
 
-check: deps $(BUILD)/fimd $(TESTS) $(TEST_TOOLS) tests/node_modules/.package-lock.json ## one pass of the tests (SANITIZE= as you like)
+check: deps $(BUILD)/fimd $(TESTS) $(TEST_TOOLS) fuzz-targets tests/node_modules/.package-lock.json ## one pass of the tests (SANITIZE= as you like)
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) tests/run.sh
