@@ -5,6 +5,7 @@
 
 #include "lsp/internal.h"
 #include "lsp/json.h"
+#include "lsp/peek.h"
 
 #define PROGRESS_TOKEN "fimd/model"
 
@@ -88,11 +89,10 @@ static void tell_model(lsp__client *c) {
     if (engine_get_state(s->engine).fell_back)
       lsp__client_log(c, LSP__LOG_WARNING, "%s", info->backend_note);
   } else if (!c->failure_told) {
-    const char *why = s->model == LSP__MODEL_FAILED ? s->model_error : "out of memory";
     c->failure_told = true;
-    lsp__client_log(c, LSP__LOG_ERROR, "no completions: %s", why);
+    lsp__client_log(c, LSP__LOG_ERROR, "no completions: %s", s->model_error);
     lsp__client_show(c, LSP__LOG_ERROR, "fimd has no model: %s. Put that right or choose another one with "
-                    "--model, then restart fimd", why);
+                    "--model, then restart fimd", s->model_error);
   }
 }
 
@@ -143,10 +143,11 @@ static void on_completion_made(uv_work_t *work, int status) {
   lsp__client *c = work->data;
   c->making = false;
   c->completion = c->made;
-  c->unusable = c->completion == NULL;
-  if (!c->leaving)
+  if (c->completion == NULL)
+    lsp__requests_starve(c); /* the next request tries again */
+  else if (!c->leaving)
     take_completion(c);
-  else if (c->completion != NULL)
+  else
     run_errand(c, delete_completion, on_completion_deleted);
   lsp__client_unref(c);
 }
@@ -306,7 +307,11 @@ static void shut_down(lsp__client *c, lsp__id id) {
   lsp__rpc_begin_result(&b, id);
   lsp__json_null(&b);
   lsp__rpc_end(&b);
-  lsp__client_send(c, &b);
+  if (b.failed)
+    lsp__client_error(c, id, LSP__INTERNAL_ERROR, "out of memory");
+  else
+    lsp__client_send(c, &b);
+  lsp__buffer_free(&b);
 }
 
 /* The client is done: with standard input and output, so is the server. */
@@ -438,6 +443,15 @@ static bool prove(lsp__client *c, const lsp__message *m, const char *text, size_
   return true;
 }
 
+/* A message that cannot be taken, as far as it is known: answers it where it is a request, and
+ * counts no text that it may have changed as known. */
+static void pass_over(lsp__client *c, int code, const char *why, const char *head, size_t len) {
+  lsp__peek peek;
+  lsp__peek_read(&peek, head, len);
+  if (peek.may_edit) lsp__documents_lose(c, peek.uri[0] != '\0' ? peek.uri : NULL, why);
+  lsp__client_error(c, peek.id, code, why);
+}
+
 static void on_message(void *user, const char *text, size_t len) {
   lsp__client *c = user;
   cJSON *tree;
@@ -453,11 +467,11 @@ static void on_message(void *user, const char *text, size_t len) {
   if (status != LSP__OK) {
     char message[160];
     snprintf(message, sizeof message, "%s at byte %zu", why, where);
-    lsp__client_error(c, (lsp__id){.kind = LSP__ID_NULL},
-                      status == LSP__EINVAL   ? LSP__PARSE_ERROR
-                      : status == LSP__ELIMIT ? LSP__INVALID_REQUEST
-                                              : LSP__INTERNAL_ERROR,
-                      message);
+    if (status == LSP__EINVAL)
+      lsp__client_error(c, (lsp__id){.kind = LSP__ID_NULL}, LSP__PARSE_ERROR, message);
+    else
+      pass_over(c, status == LSP__ELIMIT ? LSP__INVALID_REQUEST : LSP__INTERNAL_ERROR, message,
+                text, len);
     return;
   }
   lsp__message m;
@@ -468,7 +482,7 @@ static void on_message(void *user, const char *text, size_t len) {
 
 /* ---- the connection -------------------------------------------------------------------- */
 
-static void on_problem(void *user, lsp__framing_event problem) {
+static void on_problem(void *user, lsp__framing_event problem, const char *head, size_t len) {
   lsp__client *c = user;
   if (c->unproven) {
     refuse(c, (lsp__id){.kind = LSP__ID_NULL});
@@ -477,8 +491,11 @@ static void on_problem(void *user, lsp__framing_event problem) {
   const char *what = problem == LSP__FRAMING_TOO_LARGE    ? "a message over 64 MiB was skipped"
                      : problem == LSP__FRAMING_BAD_HEADER ? "a header without a readable Content-Length"
                                                           : "out of memory, a message was skipped";
-  lsp__client_error(c, (lsp__id){.kind = LSP__ID_NULL},
-                    problem == LSP__FRAMING_NOMEM ? LSP__INTERNAL_ERROR : LSP__INVALID_REQUEST, what);
+  int code = problem == LSP__FRAMING_NOMEM ? LSP__INTERNAL_ERROR : LSP__INVALID_REQUEST;
+  if (problem == LSP__FRAMING_BAD_HEADER)
+    lsp__client_error(c, (lsp__id){.kind = LSP__ID_NULL}, code, what);
+  else
+    pass_over(c, code, what, head, len);
   /* Whatever reaches a port may come from a web page: no second chance there. */
   if (c->server->options->transport == LSP_PORT && problem == LSP__FRAMING_BAD_HEADER)
     lsp__client_leave(c);

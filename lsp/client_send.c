@@ -1,4 +1,5 @@
 /* client_send.c - what goes out to a client: messages, errors, words for a person. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -20,6 +21,26 @@ void lsp__client_send(lsp__client *c, lsp__buffer *b) {
   }
 }
 
+/* message: a constant phrase. Where even this cannot be sent the connection ends: a client that gets
+ * no answer must not wait for one. */
+static void send_error_without_memory(lsp__client *c, lsp__id id, int code, const char *message) {
+  char name[LSP__SPARE_MAX / 2] = "null", text[LSP__SPARE_MAX + 1];
+  int n = id.kind == LSP__ID_INT      ? snprintf(name, sizeof name, "%" PRId64, id.number)
+          : id.kind == LSP__ID_STRING ? snprintf(name, sizeof name, "\"%s\"", id.text)
+                                      : 4;
+  bool plain = n > 0 && (size_t)n < sizeof name;
+  for (const char *p = id.kind == LSP__ID_STRING ? id.text : ""; *p != '\0' && plain; p++)
+    plain = *p >= ' ' && *p <= '~' && *p != '"' && *p != '\\';
+  n = snprintf(text, sizeof text,
+               "{\"jsonrpc\":\"2.0\",\"id\":%s,\"error\":{\"code\":%d,\"message\":\"%s\"}}", name, code,
+               message);
+  if (c->connection == NULL) return;
+  if (plain && n > 0)
+    lsp__connection_send_spare(c->connection, text, (size_t)n);
+  else
+    lsp__connection_end(c->connection, "out of memory");
+}
+
 void lsp__client_error(lsp__client *c, lsp__id id, int code, const char *message) {
   lsp__buffer b = {0};
   lsp__rpc_error(&b, id, code, message);
@@ -27,9 +48,8 @@ void lsp__client_error(lsp__client *c, lsp__id id, int code, const char *message
     lsp__client_send(c, &b);
     return;
   }
-  /* Not even that much memory: a client that gets no answer must not wait for one. */
   lsp__buffer_free(&b);
-  if (c->connection != NULL) lsp__connection_end(c->connection, "out of memory");
+  send_error_without_memory(c, id, code, message);
 }
 
 static void send_message(lsp__client *c, const char *method, int type, const char *message) {

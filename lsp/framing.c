@@ -86,11 +86,17 @@ static bool header_is_whole(const lsp__framing *f, size_t *len) {
   return true;
 }
 
-static lsp__framing_event begin_body(lsp__framing *f, size_t length) {
+static void begin_skip(lsp__framing *f, lsp__framing_event problem) {
+  f->state = LSP__IN_SKIP;
+  f->problem = problem;
+  f->head_len = 0;
+}
+
+static void begin_body(lsp__framing *f, size_t length) {
   f->lost = false;
   f->left = length;
-  f->state = length <= f->max_message ? LSP__IN_BODY : LSP__IN_SKIP;
-  return f->state == LSP__IN_SKIP ? LSP__FRAMING_TOO_LARGE : LSP__FRAMING_NONE;
+  f->state = LSP__IN_BODY;
+  if (length > f->max_message) begin_skip(f, LSP__FRAMING_TOO_LARGE);
 }
 
 static lsp__framing_event lose(lsp__framing *f) {
@@ -103,12 +109,14 @@ static lsp__framing_event end_header(lsp__framing *f, size_t len) {
   size_t length;
   f->header_len = 0;
   if (len == 0 && !f->lost) return LSP__FRAMING_NONE; /* an empty line between messages */
-  if (parse_header(f->header, len, &length)) return begin_body(f, length);
+  if (parse_header(f->header, len, &length)) {
+    begin_body(f, length);
+    return LSP__FRAMING_NONE;
+  }
   bool found = find_header(f->header, len, &length);
   lsp__framing_event event = lose(f);
-  if (!found) return event;
-  lsp__framing_event begun = begin_body(f, length);
-  return begun != LSP__FRAMING_NONE ? begun : event;
+  if (found) begin_body(f, length);
+  return event;
 }
 
 static size_t take_header(lsp__framing *f, const char *data, size_t len,
@@ -131,16 +139,38 @@ static size_t take_header(lsp__framing *f, const char *data, size_t len,
   return n;
 }
 
+static void keep_head(lsp__framing *f, const char *data, size_t len) {
+  size_t room = LSP__HEAD_MAX - f->head_len;
+  if (len > room) len = room;
+  memcpy(f->head + f->head_len, data, len);
+  f->head_len += len;
+}
+
+static size_t take_skipped(lsp__framing *f, const char *data, size_t len,
+                           lsp__framing_event *event) {
+  size_t n = len < f->left ? len : f->left;
+  if (f->problem != LSP__FRAMING_NONE) keep_head(f, data, n);
+  f->left -= n;
+  if (f->left == 0) f->state = LSP__IN_HEADER;
+  if (f->left == 0 || f->head_len == LSP__HEAD_MAX) {
+    *event = f->problem;
+    f->problem = LSP__FRAMING_NONE;
+  }
+  return n;
+}
+
 static size_t take_body(lsp__framing *f, const char *data, size_t len,
                         lsp__framing_event *event) {
   size_t n = len < f->left ? len : f->left;
   lsp__buffer_append(&f->body, data, n);
-  f->left -= n;
   if (f->body.failed) {
+    begin_skip(f, LSP__FRAMING_NOMEM);
+    if (f->body.len > 0) keep_head(f, f->body.data, f->body.len);
     lsp__buffer_free(&f->body);
-    f->state = LSP__IN_SKIP;
-    *event = LSP__FRAMING_NOMEM;
-  } else if (f->left == 0) {
+    return take_skipped(f, data, n, event);
+  }
+  f->left -= n;
+  if (f->left == 0) {
     f->state = LSP__IN_HEADER;
     f->delivered = true;
     *event = LSP__FRAMING_MESSAGE;
@@ -163,10 +193,7 @@ size_t lsp__framing_feed(lsp__framing *f, const char *data, size_t len,
     } else if (f->state == LSP__IN_BODY) {
       at += take_body(f, data + at, len - at, event);
     } else {
-      size_t n = len - at < f->left ? len - at : f->left;
-      at += n;
-      f->left -= n;
-      if (f->left == 0) f->state = LSP__IN_HEADER;
+      at += take_skipped(f, data + at, len - at, event);
     }
   }
   return at;

@@ -16,13 +16,14 @@
 
 #define LSP__MESSAGE_MAX ((size_t)64 << 20) /* bytes of one message's body */
 #define LSP__HEADER_MAX 4096                /* bytes of one message's header */
+#define LSP__HEAD_MAX 4096                  /* bytes kept of a message that is passed over */
 
 typedef enum lsp__framing_event {
   LSP__FRAMING_NONE = 0, /* all bytes taken, more are needed */
   LSP__FRAMING_MESSAGE,  /* body.data[body.len], zero-terminated, until the next feed */
   LSP__FRAMING_BAD_HEADER, /* said once, until a header can be read again */
-  LSP__FRAMING_TOO_LARGE,  /* the message is passed over */
-  LSP__FRAMING_NOMEM,      /* the message is passed over */
+  LSP__FRAMING_TOO_LARGE,  /* the message is passed over; head[head_len] is how it begins */
+  LSP__FRAMING_NOMEM,      /* the same */
 } lsp__framing_event;
 
 /* Set max_message, zero the rest. */
@@ -30,11 +31,14 @@ typedef struct lsp__framing {
   size_t max_message;
   lsp__buffer body;
   enum { LSP__IN_HEADER = 0, LSP__IN_BODY, LSP__IN_SKIP } state;
+  lsp__framing_event problem; /* of what is passed over, once its head is there; else NONE */
   bool lost;      /* looking for the next header */
   bool delivered; /* body holds a message that was handed out */
   size_t left;    /* bytes of the body still to come */
   size_t header_len;
   char header[LSP__HEADER_MAX];
+  size_t head_len;
+  char head[LSP__HEAD_MAX];
 } lsp__framing;
 
 /* Takes bytes up to the first event and returns how many it took; call again with the rest. An

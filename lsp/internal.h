@@ -123,6 +123,8 @@ void lsp__requests_on_clock(uv_timer_t *clock);
 void lsp__requests_pump(lsp__client *c);
 /* Whether there is a text for this place in the document. */
 bool lsp__mail_fits(const lsp__request *r, const lsp__document *d, const lsp__mail *mail);
+/* There is no memory for what those need that have not started. */
+void lsp__requests_starve(lsp__client *c);
 /* Hands the mailbox out. */
 void lsp__mailbox_deliver(lsp__server *s);
 /* Sends the result now (once); for handlers that answer before the end. */
@@ -157,7 +159,7 @@ struct lsp__client {
   bool making;            /* it is; by the thread pool's, until then: */
   completion *made;
   completion_options made_with;
-  bool unusable;          /* there will be none */
+  bool unusable;          /* there will be none: the model cannot be loaded */
   bool failure_told;
   uv_work_t errand; /* of the thread pool: the making of its completion, or the deletion */
   lsp__request *requests;
@@ -178,7 +180,7 @@ void lsp__client_unref(lsp__client *c);
 /* Ends the work, closes the connection; frees the client when nothing needs it any more. */
 void lsp__client_leave(lsp__client *c);
 extern const lsp__connection_events lsp__client_events; /* user: the client */
-/* The model's state changed. */
+/* The model's state changed; or there was no memory for the client's completion when it had. */
 void lsp__client_model_news(lsp__client *c);
 
 /* Out. The buffer is emptied in any case. */
@@ -205,6 +207,9 @@ void lsp__configuration_ask(lsp__client *c);
 void lsp__configuration_answer(lsp__client *c, const cJSON *result);
 void lsp__client_warn(void *client, const char *text); /* for lsp__settings_apply */
 void lsp__settings_changed(lsp__client *c);
+/* What the client says about a document was not understood: its text is known no more until the
+ * whole of it comes. uri NULL: any document. */
+void lsp__documents_lose(lsp__client *c, const char *uri, const char *why);
 /* Gives completion/ the documents that changed since it last saw them. */
 void lsp__documents_flush(lsp__client *c);
 /* A completion that was just made gets the folders. */

@@ -86,6 +86,26 @@ int lsp__listen_port(lsp__listener *l, uv_loop_t *loop, int port, int *bound,
   return LSP__OK;
 }
 
+static void on_refused(uv_handle_t *handle) {
+  lsp__listener *l = handle->data;
+  bool again = l->again;
+  l->refusing = l->again = false;
+  if (again) lsp__listen_refuse(l);
+}
+
+void lsp__listen_refuse(lsp__listener *l) {
+  if (l->u.handle.type == UV_UNKNOWN_HANDLE || uv_is_closing(&l->u.handle)) return;
+  l->again = l->refusing;
+  if (l->refusing) return;
+  int error = l->u.handle.type == UV_TCP ? uv_tcp_init(l->u.handle.loop, &l->refused.tcp)
+                                         : uv_pipe_init(l->u.handle.loop, &l->refused.pipe, 0);
+  if (error < 0) return;
+  l->refused.handle.data = l;
+  l->refusing = true;
+  (void)uv_accept(&l->u.stream, &l->refused.stream); /* UV_EAGAIN: nobody waits any more */
+  uv_close(&l->refused.handle, on_refused);
+}
+
 void lsp__listen_close(lsp__listener *l) {
   if (l->u.handle.type != UV_UNKNOWN_HANDLE && !uv_is_closing(&l->u.handle))
     uv_close(&l->u.handle, NULL);

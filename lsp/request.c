@@ -274,6 +274,7 @@ static int start(lsp__request *r) {
 static void try_start(lsp__request *r) {
   lsp__client *c = r->client;
   if (c->unusable) answer_empty(r, LSP__FAILED);
+  if (!r->answered && c->completion == NULL && !c->making) lsp__client_model_news(c);
   if (r->answered || c->completion == NULL || c->outstanding >= LSP__OUTSTANDING_MAX) return;
   uint64_t now = uv_hrtime();
   if (r->not_before > now) {
@@ -329,6 +330,15 @@ void lsp__requests_pump(lsp__client *c) {
     next = r->next;
     if (!waits(r)) continue;
     try_start(r);
+    settle(r);
+  }
+}
+
+void lsp__requests_starve(lsp__client *c) {
+  for (lsp__request *r = c->requests, *next; r != NULL; r = next) {
+    next = r->next;
+    if (!waits(r)) continue;
+    answer_error(r, LSP__INTERNAL_ERROR, "out of memory", LSP__FAILED);
     settle(r);
   }
 }

@@ -138,24 +138,18 @@ static void begin_client(lsp__client *c, int error) {
   if (c->server->model != LSP__MODEL_LOADING) lsp__client_model_news(c);
 }
 
-/* A client past the limit is taken and let go: it would wait for nothing otherwise. */
-static void turn_away(uv_stream_t *listener) {
-  static const lsp__connection_events none = {.on_closed = free};
-  lsp__connection *connection;
-  if (lsp__connection_accept(listener, &none, NULL, &connection) == 0)
-    lsp__connection_close(connection);
-}
-
 static void on_connection(uv_stream_t *listener, int status) {
   lsp__server *s = listener->data;
   if (status < 0 || s->stopping) return;
-  lsp__client *c = s->client_count < LSP__CLIENTS_MAX ? lsp__client_new(s) : NULL;
-  if (c == NULL) {
+  bool full = s->client_count >= LSP__CLIENTS_MAX;
+  lsp__client *c = full ? NULL : lsp__client_new(s);
+  if (full)
     lsp__say("too many clients: %d are served, one more was let go", s->client_count);
-    turn_away(listener);
-    return;
-  }
-  begin_client(c, lsp__connection_accept(listener, &lsp__client_events, c, &c->connection));
+  else if (c == NULL)
+    lsp__say("no memory for another client, which was let go");
+  else
+    begin_client(c, lsp__connection_accept(listener, &lsp__client_events, c, &c->connection));
+  lsp__listen_refuse(&s->listener); /* where it was not taken */
 }
 
 /* ---- start ----------------------------------------------------------------------------- */

@@ -51,14 +51,20 @@ struct lsp__connection {
   int handles;            /* open libuv handles and file requests under way */
   size_t queued;          /* bytes in unfinished writes */
   outgoing *first, *last; /* of a file: one write at a time */
+  outgoing spare;         /* for when there is no memory for another; in use: spare.connection */
+  char spare_body[LSP__SPARE_MAX];
   lsp__framing framing;
   char chunk[CHUNK];
 };
 
 static void finished(outgoing *o) {
-  o->connection->queued -= o->header_len + o->body_len;
-  free(o->body);
-  free(o);
+  lsp__connection *c = o->connection;
+  c->queued -= o->header_len + o->body_len;
+  if (o->body != c->spare_body) free(o->body);
+  if (o == &c->spare)
+    c->spare = (outgoing){0};
+  else
+    free(o);
 }
 
 /* ---- ending ---------------------------------------------------------------------------- */
@@ -152,7 +158,8 @@ static void take(lsp__connection *c, const char *data, size_t len) {
     if (event == LSP__FRAMING_MESSAGE)
       c->events->on_message(c->user, c->framing.body.data, c->framing.body.len);
     else if (event != LSP__FRAMING_NONE)
-      c->events->on_problem(c->user, event);
+      c->events->on_problem(c->user, event, c->framing.head,
+                            event == LSP__FRAMING_BAD_HEADER ? 0 : c->framing.head_len);
   } while (event != LSP__FRAMING_NONE && !c->closing && !c->ended);
 }
 
@@ -272,32 +279,23 @@ static void enqueue_file(lsp__connection *c, outgoing *o) {
   if (idle) write_file(c);
 }
 
-int lsp__connection_send(lsp__connection *c, lsp__buffer *body) {
-  int result = LSP__OK;
-  outgoing *o = NULL;
-  if (c->deaf || c->closing) goto drop;
-  result = LSP__ENOMEM;
-  if (body->failed) goto drop;
-  o = calloc(1, sizeof *o);
-  if (o == NULL) {
-    lsp__connection_end(c, "out of memory");
-    goto drop;
-  }
-  o->connection = c;
-  o->body = body->data;
-  o->body_len = body->len;
-  o->header_len = (size_t)snprintf(o->header, sizeof o->header, "Content-Length: %zu\r\n\r\n", body->len);
-  result = LSP__ELIMIT;
-  if (body->len > LSP__QUEUE_MAX || c->queued > LSP__QUEUE_MAX - body->len) {
-    free(o);
-    lsp__connection_end(c, "the client does not read what it is sent");
-    goto drop;
-  }
-  *body = (lsp__buffer){0};
+/* Another message's place, or the one that is kept for want of memory; NULL: that is in use. */
+static outgoing *new_outgoing(lsp__connection *c) {
+  outgoing *o = calloc(1, sizeof *o);
+  if (o == NULL && c->spare.connection == NULL) o = &c->spare;
+  if (o != NULL) o->connection = c;
+  return o;
+}
+
+/* Takes over o and its body. */
+static void send_out(lsp__connection *c, outgoing *o, char *body, size_t len) {
+  o->body = body;
+  o->body_len = len;
+  o->header_len = (size_t)snprintf(o->header, sizeof o->header, "Content-Length: %zu\r\n\r\n", len);
   c->queued += o->header_len + o->body_len;
   if (c->writer == NULL) {
     enqueue_file(c, o);
-    return LSP__OK;
+    return;
   }
   uv_buf_t bufs[2] = {uv_buf_init(o->header, (unsigned)o->header_len),
                       uv_buf_init(o->body, (unsigned)o->body_len)};
@@ -307,10 +305,44 @@ int lsp__connection_send(lsp__connection *c, lsp__buffer *body) {
     finished(o);
     lsp__connection_end(c, uv_strerror(status));
   }
+}
+
+static bool is_over(const lsp__connection *c) { return c->deaf || c->closing; }
+
+int lsp__connection_send(lsp__connection *c, lsp__buffer *body) {
+  int result = LSP__OK;
+  if (is_over(c)) goto drop;
+  result = LSP__ENOMEM;
+  if (body->failed) goto drop;
+  result = LSP__ELIMIT;
+  if (body->len > LSP__QUEUE_MAX || c->queued > LSP__QUEUE_MAX - body->len) {
+    lsp__connection_end(c, "the client does not read what it is sent");
+    goto drop;
+  }
+  result = LSP__ENOMEM;
+  outgoing *o = new_outgoing(c);
+  if (o == NULL) {
+    lsp__connection_end(c, "out of memory");
+    goto drop;
+  }
+  send_out(c, o, body->data, body->len);
+  *body = (lsp__buffer){0};
   return LSP__OK;
 drop:
   lsp__buffer_free(body);
   return result;
+}
+
+int lsp__connection_send_spare(lsp__connection *c, const char *text, size_t len) {
+  if (is_over(c)) return LSP__OK;
+  if (len > LSP__SPARE_MAX || c->spare.connection != NULL) {
+    lsp__connection_end(c, "out of memory");
+    return LSP__ELIMIT;
+  }
+  memcpy(c->spare_body, text, len);
+  c->spare.connection = c;
+  send_out(c, &c->spare, c->spare_body, len);
+  return LSP__OK;
 }
 
 /* ---- opening --------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "lsp/framing.h"
 
 #define LSP__QUEUE_MAX ((size_t)64 << 20) /* bytes waiting to be read by one peer */
+#define LSP__SPARE_MAX 1024                /* bytes of a message that is sent without memory */
 #define LSP__CLOSE_MS 2000                /* how long a closing connection waits for its reader */
 
 typedef struct lsp__connection lsp__connection;
@@ -21,7 +22,8 @@ typedef struct lsp__connection lsp__connection;
 typedef struct lsp__connection_events {
   /* text[len], zero-terminated, borrowed for the call. */
   void (*on_message)(void *user, const char *text, size_t len);
-  void (*on_problem)(void *user, lsp__framing_event problem);
+  /* head[len]: how the message begins that is passed over, if one is; borrowed likewise. */
+  void (*on_problem)(void *user, lsp__framing_event problem, const char *head, size_t len);
   /* At most once: no message comes any more. why is NULL at a clean end of input. The owner
    * then calls lsp__connection_close. */
   void (*on_end)(void *user, const char *why);
@@ -40,6 +42,9 @@ int lsp__connection_accept(uv_stream_t *listener, const lsp__connection_events *
  * queue is full, LSP__ENOMEM: it could not be queued; on_end will come. A buffer that had failed
  * is only dropped. */
 int lsp__connection_send(lsp__connection *c, lsp__buffer *body);
+/* The same for a text that is copied and needs no memory, of at most LSP__SPARE_MAX bytes; one at a
+ * time. LSP__ELIMIT: it is too long, or the one before is still under way, and on_end comes. */
+int lsp__connection_send_spare(lsp__connection *c, const char *text, size_t len);
 /* Has on_end come soon, with a constant phrase. */
 void lsp__connection_end(lsp__connection *c, const char *why);
 /* Of somebody who has yet to say who they are: no message over max_message bytes, and on_end comes
@@ -57,7 +62,8 @@ typedef struct lsp__listener {
     uv_handle_t handle;
     uv_pipe_t pipe;
     uv_tcp_t tcp;
-  } u;
+  } u, refused; /* refused: the client that is being let go */
+  bool refusing, again; /* it is not closed yet; and another waits for that */
 } lsp__listener;
 
 /* A Unix socket of mode 0600 in a folder that others cannot write to. A socket file of this user
@@ -67,6 +73,9 @@ int lsp__listen_socket(lsp__listener *l, uv_loop_t *loop, const char *path,
 /* TCP on 127.0.0.1 and nowhere else. *bound is the port. */
 int lsp__listen_port(lsp__listener *l, uv_loop_t *loop, int port, int *bound,
                      uv_connection_cb on_connection, void *user, char *err, size_t errlen);
+/* Lets the client go that waits on the listener, if one does; without memory. A client that nobody
+ * takes would keep all later ones out. */
+void lsp__listen_refuse(lsp__listener *l);
 /* Stops listening; libuv removes the socket file. After a failed listen, too. */
 void lsp__listen_close(lsp__listener *l);
 

@@ -108,6 +108,16 @@ void lsp__did_open(lsp__client *c, const cJSON *params) {
   if (c->completion != NULL) flush(c, d); /* it is parsed before somebody asks */
 }
 
+void lsp__documents_lose(lsp__client *c, const char *uri, const char *why) {
+  for (lsp__document *d = c->documents; d != NULL; d = d->next) {
+    if (uri != NULL && strcmp(d->uri, uri) != 0) continue;
+    d->lost = d->dirty = true;
+    lsp__requests_cancel(c, d->uri, LSP__SUPERSEDED, "the document's text is not known any more");
+    lsp__client_log(c, LSP__LOG_ERROR, "%s: %s; no completions until its whole text comes", d->uri,
+                    why);
+  }
+}
+
 /* For the statistics, and for how long a request waits. */
 static void note_change(lsp__client *c, lsp__document *d, uint64_t edits) {
   uint64_t now = uv_hrtime();

@@ -122,7 +122,7 @@ static void test_resynchronises(void **state) {
 
 static void test_too_large(void **state) {
   (void)state;
-  lsp__buffer stream = {0}, out = {0};
+  lsp__buffer stream = {0}, out = {0}, endless = {0};
   lsp__buffer_puts(&stream, "Content-Length: 1001\r\n\r\n");
   for (int i = 0; i < 1001; i++) lsp__buffer_puts(&stream, "x");
   lsp__buffer_puts(&stream, "Content-Length: 1000\r\n\r\n");
@@ -136,7 +136,36 @@ static void test_too_large(void **state) {
   lsp__buffer_free(&stream);
   lsp__buffer_free(&whole);
   lsp__buffer_free(&out);
-  expect("Content-Length: 99999999999999999999999999\r\n\r\nabc", "l|...");
+  /* It is said when enough of it has come to know what it is. */
+  expect("Content-Length: 99999999999999999999999999\r\n\r\nabc", "...");
+  lsp__buffer_puts(&endless, "Content-Length: 99999999999999999999999999\r\n\r\n");
+  for (int i = 0; i < LSP__HEAD_MAX; i++) lsp__buffer_puts(&endless, "x");
+  expect(endless.data, "l|...");
+  lsp__buffer_free(&endless);
+}
+
+/* How a message begins that is passed over: all of a short one, LSP__HEAD_MAX bytes of a long one. */
+static void test_head(void **state) {
+  (void)state;
+  static const char stream[] = "Content-Length: 7\r\n\r\nabcdefgContent-Length: 2\r\n\r\n{}";
+  for (size_t step = 1; step < sizeof stream; step++) {
+    lsp__framing f = {.max_message = 5};
+    lsp__framing_event event;
+    int too_large = 0, messages = 0;
+    for (size_t at = 0; at < sizeof stream - 1;) {
+      size_t left = sizeof stream - 1 - at;
+      at += lsp__framing_feed(&f, stream + at, left < step ? left : step, &event);
+      if (event == LSP__FRAMING_TOO_LARGE) {
+        too_large++;
+        assert_int_equal(f.head_len, 7);
+        assert_memory_equal(f.head, "abcdefg", 7);
+      }
+      if (event == LSP__FRAMING_MESSAGE) messages++;
+    }
+    assert_int_equal(too_large, 1);
+    assert_int_equal(messages, 1);
+    lsp__framing_free(&f);
+  }
 }
 
 /* Random streams of pieces of headers: every cut gives what the whole gives. */
@@ -166,6 +195,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_messages),       cmocka_unit_test(test_bad_headers),
       cmocka_unit_test(test_resynchronises), cmocka_unit_test(test_too_large),
+      cmocka_unit_test(test_head),
       cmocka_unit_test(test_random),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
