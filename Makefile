@@ -79,6 +79,7 @@ LIBS := $(BUILD)/liblsp.a $(BUILD)/libcompletion.a $(BUILD)/libengine.a $(BUILD)
         $(BUILD)/libgrammars.a
 TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
 TEST_TOOLS := $(patsubst %.c,$(BUILD)/%,$(TEST_TOOL_SRC))
+TEST_PRELOADS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/preload/*.c))
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps deps-test demo test check bench vsix install clean
@@ -189,6 +190,11 @@ HELD_WRAPS := lsp_serve lsp__did_open lsp__requests_edited lsp__mail_update lsp_
 $(BUILD)/tests/tools/held_fimd: $(BUILD)/tests/tools/held_fimd.o $(BUILD)/lsp/main.o $(LIBS) | deps-test
 	@echo '  ld $@'
 	$(Q)$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) $(HELD_WRAPS:%=-Wl,--wrap=%) -o $@ $^ $(LDLIBS)
+
+# Not sanitized: it stands between the program and the sanitizer's allocator.
+$(BUILD)/tests/preload/%.so: tests/preload/%.c | deps-test
+	@mkdir -p $(@D); echo '  ld $@'
+	$(Q)$(CC) -D_GNU_SOURCE -O2 -g -fno-omit-frame-pointer $(WARN) -Wno-missing-prototypes -shared -fPIC -o $@ $< -ldl
 
 # ---- run ------------------------------------------------------------------------------------
 

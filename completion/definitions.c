@@ -42,15 +42,22 @@ static void keep_definitions(TSQuery *q, const char *tags) {
   }
 }
 
-static const TSQuery *query_for(completion__parser *p, const grammars_language *l) {
+static const TSQuery *query_for(completion__parser *p, const grammars_language *l, bool *starved) {
   for (int i = 0; i < grammars_count(); i++) {
     if (grammars_at(i) != l) continue;
     completion__language_query *q = &p->queries[i];
     if (q->tried) return q->query;
-    q->tried = true;
     uint32_t at;
     TSQueryError error;
-    q->query = ts_query_new(l->grammar(), l->tags, (uint32_t)strlen(l->tags), &at, &error);
+    TSQuery *query =
+        ts_query_new(l->grammar(), l->tags, (uint32_t)strlen(l->tags), &at, &error);
+    if (completion__parser_was_short(p)) { /* tried again next time */
+      *starved = true;
+      if (query) ts_query_delete(query);
+      return NULL;
+    }
+    q->tried = true;
+    q->query = query;
     if (!q->query) return NULL;
     keep_definitions(q->query, l->tags);
     return q->query;
@@ -315,7 +322,9 @@ static bool settle(completion__syntax *s) {
 }
 
 static void find(completion__parser *p, completion__syntax *s, const atomic_bool *cancel) {
-  const TSQuery *query = query_for(p, s->text->language);
+  bool starved = completion__parser_was_short(p);
+  completion__parser_begin(p);
+  const TSQuery *query = query_for(p, s->text->language, &starved);
   if (s->definitions_begun && !s->changed.any) {
     s->definitions_done = true;
     return;
@@ -329,12 +338,15 @@ static void find(completion__parser *p, completion__syntax *s, const atomic_bool
   if (query) ask(p, query, s->tree, &wait, &f);
   int kept = s->definitions_begun ? keep(s, &f) : 0;
   if (f.n) qsort(f.items, (size_t)f.n, sizeof *f.items, by_place);
-  bool good = merge(s, kept, &f) && settle(s) && !f.cut;
+  bool held = merge(s, kept, &f) && settle(s);
+  if (!held) s->n_found = s->n_definitions = 0; /* they are of the text before */
+  starved = completion__parser_was_short(p) || !held || starved;
+  bool good = !starved && !f.cut;
   free(f.items);
   /* Where time ran out, some serve better than none, and the next text is asked about as a whole;
-   * this one again where somebody ended it. */
+   * this one again where somebody ended it, or where there was too little memory. */
   s->definitions_begun = good;
-  s->definitions_done = !(cancel && atomic_load(cancel));
+  s->definitions_done = !(cancel && atomic_load(cancel)) && !starved;
   s->definitions_len = (uint32_t)s->text->len;
   s->changed = (completion__range){.any = false};
 }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "completion/tree_memory.h"
+
 #define ELSEWHERE 1000 /* bytes: an error that far away is none of a place's */
 
 /* Of the parser's patience. A step mostly takes 50 microseconds. */
@@ -93,8 +95,9 @@ static bool progress(TSParseState *state) {
   w->steps--;
   w->budget->steps--;
   w->failed = w->strict && state->has_error; /* in every way to read it */
-  return w->failed || (w->budget->cancel && atomic_load(w->budget->cancel)) || w->steps < 0 ||
-         completion__cpu_ms() > w->until_ms;
+  return w->failed || completion__tree_memory_short() ||
+         (w->budget->cancel && atomic_load(w->budget->cancel)) ||
+         w->steps < 0 || completion__cpu_ms() > w->until_ms;
 }
 
 /* A parse that may take so much of what is left of the budget. */
@@ -108,14 +111,10 @@ static waiting wait_for(completion__gate_budget *b, double share, bool strict) {
 
 /* NULL: it was given up, or not even begun. */
 static TSTree *parse(const grammars_language *l, code c, const TSTree *old, waiting *w) {
-  TSParser *parser = w->budget->parser->parser;
   TSInput input = {.payload = &c, .read = read_code, .encoding = TSInputEncodingUTF8};
   TSParseOptions options = {.payload = w, .progress_callback = progress};
-  if (!(w->steps > 0) || completion__cpu_ms() > w->until_ms || !ts_parser_set_language(parser, l->grammar()))
-    return NULL;
-  TSTree *tree = ts_parser_parse_with_options(parser, old, input, options);
-  ts_parser_reset(parser);
-  return tree;
+  if (!(w->steps > 0) || completion__cpu_ms() > w->until_ms) return NULL;
+  return completion__parser_parse(w->budget->parser, l, old, input, options);
 }
 
 /* The edit by which `put` takes the place of `out` behind `before`. */

@@ -1,6 +1,4 @@
-/* syntax.c - see syntax.h.
- *
- * tree-sitter ends the process when malloc fails; nothing here can help that. */
+/* syntax.c - see syntax.h. */
 #include "completion/syntax.h"
 
 #include <stdlib.h>
@@ -9,6 +7,7 @@
 #include "completion/edits.h"
 #include "completion/opened.h"
 #include "completion/similar.h"
+#include "completion/tree_memory.h"
 
 #define SKIP_AFTER_SLOW 16 /* requests */
 #define MATCH_LIMIT 256    /* of a query, in flight */
@@ -19,6 +18,7 @@
 completion__parser *completion__parser_new(double patience_ms) {
   completion__parser *p = calloc(1, sizeof *p);
   if (!p) return NULL;
+  completion__tree_memory_fill();
   p->queries = calloc((size_t)grammars_count(), sizeof *p->queries);
   p->patience_ms = patience_ms;
   p->parser = ts_parser_new();
@@ -29,6 +29,44 @@ completion__parser *completion__parser_new(double patience_ms) {
   }
   ts_query_cursor_set_match_limit(p->cursor, MATCH_LIMIT);
   return p;
+}
+
+/* What the parser keeps for later may lie in the reserve, which is to be whole again. */
+static void renew(completion__parser *p) {
+  ts_parser_delete(p->parser);
+  ts_query_cursor_delete(p->cursor);
+  p->parser = ts_parser_new();
+  p->cursor = ts_query_cursor_new();
+  ts_query_cursor_set_match_limit(p->cursor, MATCH_LIMIT);
+}
+
+bool completion__parser_was_short(completion__parser *p) {
+  if (!completion__tree_memory_was_short()) return false;
+  p->worn = true;
+  return true;
+}
+
+void completion__parser_begin(completion__parser *p) {
+  completion__tree_memory_fill();
+  if (!p->worn) return;
+  renew(p);
+  p->worn = completion__tree_memory_was_short();
+}
+
+TSTree *completion__parser_parse(completion__parser *p, const grammars_language *l,
+                                 const TSTree *old, TSInput input, TSParseOptions options) {
+  bool before = completion__tree_memory_short(); /* the old tree may have been */
+  completion__parser_begin(p);
+  TSTree *tree = !before && ts_parser_set_language(p->parser, l->grammar())
+                     ? ts_parser_parse_with_options(p->parser, old, input, options)
+                     : NULL;
+  ts_parser_reset(p->parser);
+  p->starved = completion__parser_was_short(p) || before;
+  if (tree && p->starved) {
+    ts_tree_delete(tree);
+    tree = NULL;
+  }
+  return tree;
 }
 
 double completion__parser_patience(const completion__parser *p) { return p->patience_ms; }
@@ -100,7 +138,7 @@ bool completion__patience_ends(const completion__patience *p) {
 }
 
 static bool parse_progress(TSParseState *state) {
-  return completion__patience_ends(state->payload);
+  return completion__tree_memory_short() || completion__patience_ends(state->payload);
 }
 
 static const char *read_text(void *payload, uint32_t at, TSPoint point, uint32_t *read) {
@@ -114,10 +152,7 @@ static TSTree *parse(completion__parser *p, const TSTree *old, completion__text 
                      completion__patience *wait) {
   TSInput input = {.payload = text, .read = read_text, .encoding = TSInputEncodingUTF8};
   TSParseOptions options = {.payload = wait, .progress_callback = parse_progress};
-  if (!ts_parser_set_language(p->parser, text->language->grammar())) return NULL;
-  TSTree *tree = ts_parser_parse_with_options(p->parser, old, input, options);
-  ts_parser_reset(p->parser);
-  return tree;
+  return completion__parser_parse(p, text->language, old, input, options);
 }
 
 /* ---- keeping up ------------------------------------------------------------------------ */
@@ -148,7 +183,7 @@ static void note_parse(completion__syntax *s, const TSTree *old) {
   TSRange *ranges = ts_tree_get_changed_ranges(old, s->tree, &n);
   for (uint32_t i = 0; i < n; i++)
     add_range(&s->changed, ranges[i].start_byte, ranges[i].end_byte);
-  free(ranges);
+  completion__tree_memory_free(ranges);
   if (s->stale.any) add_range(&s->changed, s->stale.low, s->stale.high);
 }
 
@@ -201,8 +236,8 @@ const TSTree *completion__syntax_tree(completion__parser *p, completion__documen
   completion__patience wait = {completion__cpu_ms() + p->patience_ms, cancel};
   TSTree *tree = parse(p, old, text, &wait);
   bool cancelled = cancel && atomic_load(cancel);
-  if (!tree && cancelled && old) return NULL; /* it stays, as it is near enough */
-  if (!tree && !cancelled) s->skip = SKIP_AFTER_SLOW;
+  if (!tree && cancelled && !p->starved && old) return NULL; /* it stays, as it is near enough */
+  if (!tree && !cancelled && !p->starved) s->skip = SKIP_AFTER_SLOW;
   s->tree = tree;
   if (!tree || !old) s->definitions_begun = s->definitions_done = false;
   if (tree && old && s->definitions_begun) note_parse(s, old);

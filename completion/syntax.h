@@ -63,6 +63,8 @@ typedef struct completion__parser {
   TSQueryCursor *cursor;
   completion__language_query *queries; /* [grammars_count()] */
   double patience_ms;
+  bool starved; /* there was too little memory for the last parse */
+  bool worn;    /* `parser` and `cursor` may hold memory of the reserve, tree_memory.h */
 } completion__parser;
 
 #define COMPLETION__PATIENCE_MS 150.0
@@ -76,6 +78,15 @@ double completion__parser_patience(const completion__parser *p);
 void completion__parser_borrow(completion__parser *p, const completion__parser *from,
                                const grammars_language *l);
 void completion__parser_delete(completion__parser *p); /* NULL is a no-op */
+/* Before tree-sitter is used without a parse. */
+void completion__parser_begin(completion__parser *p);
+/* Whether memory ran short since it was last asked, or a parse began: what was made of it then is
+ * to be given back. */
+bool completion__parser_was_short(completion__parser *p);
+/* tree-sitter's parse. NULL: it was given up; p->starved where that was for want of memory. The
+ * progress callback stops it when completion__tree_memory_short says so. */
+TSTree *completion__parser_parse(completion__parser *p, const grammars_language *l,
+                                 const TSTree *old, TSInput input, TSParseOptions options);
 
 /* Makes the document's syntax that of the text. Returns the tree, borrowed until the next call
  * for this document, or NULL: no grammar, too large, too slow, cancelled, out of memory. */

@@ -55,9 +55,9 @@ define grammar_rules
 $(GRAMMARS)/obj/$(call grammar_name,$1)-parser.o: $(GRAMMARS_STAMP)
 	@mkdir -p $$(@D); echo '  cc $(call grammar_src,$1)/parser.c'
 	$$(Q)$$(CC) $(GRAMMARS_FLAGS) -I$(call grammar_src,$1) -c $(call grammar_src,$1)/parser.c -o $$@.$$$$$$$$ && mv $$@.$$$$$$$$ $$@
-$(BUILD)/grammars/obj/$(call grammar_name,$1)-scanner.o: $(GRAMMARS_STAMP)
+$(BUILD)/grammars/obj/$(call grammar_name,$1)-scanner.o: grammars/scanner_memory.h $(GRAMMARS_STAMP)
 	@mkdir -p $$(@D); echo '  cc $(call grammar_src,$1)/scanner.c'
-	$$(Q)$$(CC) $(GRAMMARS_FLAGS) $(GRAMMARS_SAN) -I$(call grammar_src,$1) -c $(call grammar_src,$1)/scanner.c -o $$@
+	$$(Q)$$(CC) $(GRAMMARS_FLAGS) $(GRAMMARS_SAN) -include grammars/scanner_memory.h -I$(call grammar_src,$1) -c $(call grammar_src,$1)/scanner.c -o $$@
 endef
 $(foreach g,$(GRAMMAR_DIRS),$(eval $(call grammar_rules,$g)))
 

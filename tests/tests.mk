@@ -35,8 +35,8 @@ THREADS_SRC := $(wildcard tests/engine/test_*.c tests/completion/test_*.c tests/
 test-threads: deps-test ## all tests in which threads matter, under the thread sanitizer
 	@$(MAKE) --no-print-directory NVCC= SANITIZE=thread threads-pass
 
-threads-pass: deps $(BUILD)/fimd $(THREADS_SRC:%.c=$(BUILD)/%) $(TEST_TOOLS) tests/node_modules/.package-lock.json
+threads-pass: deps $(BUILD)/fimd $(THREADS_SRC:%.c=$(BUILD)/%) $(TEST_TOOLS) $(TEST_PRELOADS) tests/node_modules/.package-lock.json
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) tests/run.sh
 
-check: deps $(BUILD)/fimd $(TESTS) $(TEST_TOOLS) fuzz-targets tests/node_modules/.package-lock.json ## one pass of the tests (SANITIZE= as you like)
+check: deps $(BUILD)/fimd $(TESTS) $(TEST_TOOLS) fuzz-targets $(TEST_PRELOADS) tests/node_modules/.package-lock.json ## one pass of the tests (SANITIZE= as you like)
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) tests/run.sh
