@@ -14,6 +14,7 @@
 #define SHARE_READS 0.34
 #define SHARE_STRETCH 0.34
 #define SHORTER 4 /* so much the second stretch is */
+#define LONGER 8  /* than it should be a stretch is for the sake of a whole line, at most */
 
 /* ---- the stretch ----------------------------------------------------------------------- */
 
@@ -41,6 +42,7 @@ void completion__gate_stretch(completion__slice all, size_t start, size_t end, s
   size_t at = completion__line_start(all, start);
   while (at > 0 && start - at < most) {
     size_t previous = completion__line_start(all, at - 1);
+    if (start - previous > LONGER * most) break; /* a line of data: not what is written by hand */
     if (begins(line_at(all, previous), line_at(all, at))) break;
     at = previous;
   }
@@ -49,7 +51,9 @@ void completion__gate_stretch(completion__slice all, size_t start, size_t end, s
   while (at < all.len && at - end < most) {
     size_t next = at + 1, previous = completion__line_start(all, at);
     if (next >= all.len || begins(line_at(all, previous), line_at(all, next))) break;
-    at = completion__line_end(all, next);
+    size_t after = completion__line_end(all, next);
+    if (after - end > LONGER * most) break;
+    at = after;
   }
   *to = at;
 }
@@ -138,6 +142,7 @@ static bool open_stretch(completion__gate *g, completion__gate_budget *b,
                          size_t end, size_t most) {
   size_t from, to;
   completion__gate_stretch(all, start, end, most, &from, &to);
+  if (start - from > LONGER * most || to - end > LONGER * most) return false; /* the line itself */
   *g = (completion__gate){.budget = b,
                           .language = l,
                           .before = completion__slice_cut(all, from, start),

@@ -257,8 +257,9 @@ void completion__scan_feed(completion__scan *s, completion__slice t) {
 
 void completion__scan_before(completion__scan *s, const grammars_language *language,
                              completion__slice before) {
-  size_t from =
-      before.len > BEFORE_BYTES ? completion__line_start(before, before.len - BEFORE_BYTES) : 0;
+  size_t near = before.len > BEFORE_BYTES ? before.len - BEFORE_BYTES : 0;
+  size_t from = completion__line_start(before, near);
+  if (near - from > BEFORE_BYTES) from = near; /* a line of megabytes is not read for each key */
   completion__scan_init(s, language);
   completion__scan_feed(s, completion__slice_cut(before, from, before.len));
 }
