@@ -390,6 +390,7 @@ int completion_start(completion *c, const completion_query *q, completion_job **
   }
   j->n_views = completion__documents_view(&c->documents, d, j->views,
                                           c->options.no_context ? 1 : COMPLETION__VIEWS_MAX);
+  j->n_rest = completion__documents_rest(&c->documents, j->rest, COMPLETION__VIEWS_MAX);
   pthread_mutex_lock(&c->lock);
   j->next = c->active;
   if (j->next) j->next->previous = j;

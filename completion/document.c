@@ -280,6 +280,7 @@ void completion__documents_root_remove(completion__documents *all, const char *p
 
 static void view_hold(completion__view *v, completion__document *d) {
   v->document = completion__document_hold(d);
+  d->viewed = true;
   v->text = completion__text_hold(d->text);
   v->place = completion__place_hold(d->place);
 }
@@ -300,6 +301,21 @@ int completion__documents_view(completion__documents *all, completion__document 
     if (!best) break;
     below = best->used;
     view_hold(&views[n++], best);
+  }
+  return n;
+}
+
+int completion__documents_rest(completion__documents *all, completion__document **rest, int max) {
+  int viewed = 0, n = 0;
+  for (int i = 0; i < all->n; i++) viewed += all->items[i]->viewed;
+  for (; viewed > COMPLETION__TREES_MAX && n < max; viewed--) {
+    completion__document *oldest = NULL;
+    for (int i = 0; i < all->n; i++) {
+      completion__document *d = all->items[i];
+      if (d->viewed && (!oldest || d->used < oldest->used)) oldest = d;
+    }
+    oldest->viewed = false;
+    rest[n++] = completion__document_hold(oldest);
   }
   return n;
 }

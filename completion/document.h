@@ -13,6 +13,7 @@
 #include "completion/text.h"
 #include "grammars/grammars.h"
 
+#define COMPLETION__TREES_MAX 64 /* documents of which more is kept than the text */
 #define COMPLETION__TEXT_MAX ((size_t)64 << 20) /* bytes of one document */
 
 typedef struct completion__syntax completion__syntax;
@@ -69,6 +70,7 @@ typedef struct completion__document {
   completion__text *text;     /* front thread */
   completion__place *place;   /* front thread */
   uint64_t used;              /* front thread: when it was last set or asked about */
+  bool viewed;                /* front thread: a request saw it, so that it may have a syntax */
   completion__syntax *syntax; /* engine thread; completion__syntax_delete on the last release */
   completion__seed *seed;     /* likewise: its tokens in the n-gram pool */
   completion__withheld withheld; /* engine thread */
@@ -103,6 +105,9 @@ typedef struct completion__view {
 /* Fills views[max] and returns how many. */
 int completion__documents_view(completion__documents *all, completion__document *first,
                                completion__view *views, int max);
+/* Of the documents that requests saw those beyond COMPLETION__TREES_MAX, the longest unused first, at
+ * most `max`: owned references, whose syntax the engine thread is to drop. Returns how many. */
+int completion__documents_rest(completion__documents *all, completion__document **rest, int max);
 void completion__view_release(completion__view *v);
 
 #endif

@@ -344,9 +344,20 @@ static bool is_last(const completion_job *j) {
   return last;
 }
 
+/* Documents that nobody asked about for long are parsed anew when somebody does. */
+static void drop_rest(completion_job *j) {
+  for (int i = 0; i < j->n_rest; i++) {
+    completion__syntax_delete(j->rest[i]->syntax);
+    j->rest[i]->syntax = NULL;
+    completion__document_release(j->rest[i]);
+  }
+  j->n_rest = 0;
+}
+
 void completion__job_run(engine_job *job) {
   completion_job *j = (completion_job *)job;
   completion__run r = {.j = j, .c = j->owner};
+  drop_rest(j);
   r.status = run_all(&r);
   r.stats.total_ms = completion__now_ms() - j->started_ms;
   completion__tell_end(&r);

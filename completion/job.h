@@ -64,6 +64,8 @@ struct completion_job {
   int candidates; /* at least 1 */
   completion__view views[COMPLETION__VIEWS_MAX];
   int n_views;
+  completion__document *rest[COMPLETION__VIEWS_MAX]; /* owned references: their syntax goes */
+  int n_rest;
   completion__edits edits;
   uint64_t rules; /* the owner's */
   size_t offset; /* of the cursor, in the text as given */

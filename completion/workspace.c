@@ -10,6 +10,8 @@
 
 #define NICE 10 /* completions come first */
 #define PATIENCE_MS 10000.0 /* to parse a file, in the background */
+#define FILES_MAX 1000000   /* paths that were ever read */
+#define ROOTS_MAX 4096      /* folders that were ever added */
 
 typedef completion__file file;
 typedef completion__task task;
@@ -62,10 +64,11 @@ static void link_file(completion__workspace *w, int i) {
   *path = *by_stem = *by_folder = i;
 }
 
-/* The file's number, made where there is none; -1: out of memory. Locked. */
+/* The file's number, made where there is none; -1: out of memory, or too many. Locked. */
 static int add_file(completion__workspace *w, int root, const char *path) {
   int i = completion__file_find(w, path);
   if (i >= 0) return i;
+  if (w->n_files >= FILES_MAX) return -1;
   if (w->n_files == w->files_capacity) {
     int capacity = w->files_capacity ? w->files_capacity * 2 : 256;
     file *grown = realloc(w->files, (size_t)capacity * sizeof *grown);
@@ -214,9 +217,23 @@ static int post(completion__workspace *w, int kind, int root, char *path) {
   t->path = path;
   *w->last = t;
   w->last = &t->next;
+  w->n_tasks++;
   w->busy = true;
   pthread_cond_signal(&w->wake);
   return 0;
+}
+
+/* Has one file be read again, or its folder where many wait for that. Takes path over; NULL is a
+ * no-op. Locked. */
+static void read_later(completion__workspace *w, int root, char *path) {
+  if (!path) return;
+  if (w->n_tasks < COMPLETION__TASKS_MAX) {
+    post(w, TASK_READ, -1, path);
+    return;
+  }
+  free(path);
+  struct root *r = w->roots[root];
+  if (!r->queued) r->queued = post(w, TASK_WALK, root, NULL) == 0;
 }
 
 /* The folder a path is in, or -1. Locked. */
@@ -241,8 +258,8 @@ static void forget_files(completion__workspace *w, int root, int round) {
     file *f = &w->files[i];
     if (f->root != root || !completion__file_is_there(f) || f->round == round) continue;
     forget(w, f);
-    char *copy = round == 0 && root_of(w, f->path) >= 0 ? strdup(f->path) : NULL;
-    if (copy) post(w, TASK_READ, -1, copy);
+    int other = round == 0 ? root_of(w, f->path) : -1;
+    if (other >= 0) read_later(w, other, strdup(f->path));
   }
 }
 
@@ -330,6 +347,7 @@ static void *thread_main(void *arg) {
       continue;
     }
     w->first = t->next;
+    w->n_tasks--;
     if (!w->first) w->last = &w->first;
     pthread_mutex_unlock(&w->lock);
     if (t->kind == TASK_WALK)
@@ -411,7 +429,7 @@ int completion__workspace_add(completion__workspace *w, const char *path) {
     r->path = strdup(path);
     r->round = 1; /* 0 is no walk's */
   }
-  int status = r && grown && r->path ? 0 : COMPLETION_ENOMEM;
+  int status = r && grown && r->path && w->n_roots < ROOTS_MAX ? 0 : COMPLETION_ENOMEM;
   if (!status) {
     w->roots[w->n_roots++] = r;
     status = post(w, TASK_WALK, w->n_roots - 1, NULL);
@@ -466,8 +484,9 @@ void completion__workspace_closed(completion__workspace *w, const char *path) {
   if (i >= 0) {
     char *copy = w->open[i];
     w->open[i] = w->open[--w->n_open];
-    if (root_of(w, path) >= 0)
-      post(w, TASK_READ, -1, copy);
+    int root = root_of(w, path);
+    if (root >= 0)
+      read_later(w, root, copy);
     else
       free(copy);
   }
@@ -476,8 +495,8 @@ void completion__workspace_closed(completion__workspace *w, const char *path) {
 
 void completion__workspace_changed(completion__workspace *w, const char *path) {
   pthread_mutex_lock(&w->lock);
-  char *copy = root_of(w, path) >= 0 ? strdup(path) : NULL;
-  if (copy) post(w, TASK_READ, -1, copy);
+  int root = root_of(w, path);
+  if (root >= 0) read_later(w, root, strdup(path));
   pthread_mutex_unlock(&w->lock);
 }
 

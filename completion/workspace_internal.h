@@ -27,6 +27,8 @@ typedef struct completion__task {
   struct completion__task *next;
 } completion__task;
 
+#define COMPLETION__TASKS_MAX 8192
+
 struct completion__workspace {
   engine *engine;
   engine_pool *pool;
@@ -37,7 +39,8 @@ struct completion__workspace {
 
   pthread_mutex_t lock; /* guards all below */
   pthread_cond_t wake, idle;
-  completion__task *first, **last;
+  completion__task *first, **last; /* COMPLETION__TASKS_MAX at most, and one walk of each root */
+  int n_tasks;
   bool busy;
   struct root {
     char *path; /* owned */

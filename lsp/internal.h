@@ -22,6 +22,8 @@
 
 #define LSP__CLIENTS_MAX 16
 #define LSP__DOCUMENTS_MAX 4096   /* open documents of one client */
+#define LSP__TEXTS_MAX ((size_t)256 << 20) /* bytes of the open documents of one client */
+#define LSP__ROOTS_MAX 64         /* folders of one client */
 #define LSP__OUTSTANDING_MAX 8    /* jobs of one client that the engine has not finished */
 #define LSP__REQUESTS_MAX 1024    /* unanswered or unfinished completion requests of one client */
 #define LSP__CHANGES_MAX 2000     /* changed files that are read one by one; more: their folder */
@@ -149,6 +151,7 @@ struct lsp__client {
   float unload_after; /* as it was last passed on to the engine for this client */
   lsp__document *documents;
   int document_count;
+  size_t text_bytes; /* of all documents */
   struct lsp__root {
     struct lsp__root *next;
     char *path; /* owned; no '/' at its end */

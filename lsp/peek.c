@@ -99,7 +99,10 @@ void lsp__peek_read(lsp__peek *out, const char *text, size_t len) {
     out->id = (lsp__id){.kind = LSP__ID_STRING, .text = out->id_text};
   else if (id.s + id.len < text + len && read_number(id, &out->id.number)) /* it is not cut off */
     out->id.kind = LSP__ID_INT;
-  out->may_edit = !named || strcmp(method, "textDocument/didChange") == 0 ||
-                  strcmp(method, "textDocument/didOpen") == 0;
+  size_t start = skip_blanks(all, 0);
+  bool object = start == len || text[start] == '{';
+  out->may_edit = named ? strcmp(method, "textDocument/didChange") == 0 ||
+                              strcmp(method, "textDocument/didOpen") == 0
+                        : object;
   if (out->may_edit) read_string(member(member(params, "textDocument"), "uri"), out->uri);
 }

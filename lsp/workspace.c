@@ -32,6 +32,7 @@ static void remove_document(lsp__client *c, lsp__document *d) {
     if (*p == d) {
       *p = d->next;
       c->document_count--;
+      c->text_bytes -= d->text.len;
       break;
     }
   if (c->completion != NULL) completion_document_remove(c->completion, d->uri);
@@ -96,6 +97,11 @@ void lsp__did_open(lsp__client *c, const cJSON *params) {
                     c->document_count, uri);
     return;
   }
+  if (len > LSP__TEXTS_MAX - c->text_bytes) {
+    lsp__client_log(c, LSP__LOG_WARNING, "the open documents come to %zu MiB; %s is left out",
+                    c->text_bytes >> 20, uri);
+    return;
+  }
   int status = lsp__document_new(&d, uri, language, version, text, len);
   if (status != LSP__OK) {
     lsp__client_log(c, LSP__LOG_ERROR, "cannot hold %s: %s", uri,
@@ -105,6 +111,7 @@ void lsp__did_open(lsp__client *c, const cJSON *params) {
   d->next = c->documents;
   c->documents = d;
   c->document_count++;
+  c->text_bytes += d->text.len;
   if (c->completion != NULL) flush(c, d); /* it is parsed before somebody asks */
 }
 
@@ -126,6 +133,19 @@ static void note_change(lsp__client *c, lsp__document *d, uint64_t edits) {
   d->changed = now;
   lsp__statistics_key(&c->statistics);
   lsp__offer_edited(&c->offer, &c->statistics.acceptance, d, edits);
+}
+
+/* Whether all documents together stay within their bound, even if the changes take nothing out. */
+static bool has_room(const lsp__client *c, const cJSON *changes) {
+  size_t left = LSP__TEXTS_MAX - c->text_bytes;
+  if (left >= LSP__MESSAGE_MAX || !cJSON_IsArray(changes)) return true;
+  for (const cJSON *i = changes->child; i != NULL; i = i->next) {
+    const char *text;
+    size_t len = lsp__json_get_string(i, "text", &text) ? strlen(text) : 0;
+    if (len > left) return false;
+    left -= len;
+  }
+  return true;
 }
 
 void lsp__did_change(lsp__client *c, const cJSON *params) {
@@ -150,7 +170,14 @@ void lsp__did_change(lsp__client *c, const cJSON *params) {
                       (long long)d->version);
     d->version = version;
   }
-  if (lsp__document_change(d, changes, c->encoding, &why) != LSP__OK)
+  if (!has_room(c, changes)) {
+    lsp__documents_lose(c, uri, "the open documents are too large together");
+    return;
+  }
+  size_t before = d->text.len;
+  int status = lsp__document_change(d, changes, c->encoding, &why);
+  c->text_bytes = c->text_bytes - before + d->text.len;
+  if (status != LSP__OK)
     lsp__client_log(c, LSP__LOG_ERROR, "%s: %s; no completions until its whole text comes", uri,
                     why);
   if (!cJSON_IsArray(changes) || changes->child != NULL) {
@@ -183,8 +210,11 @@ static void add_root(lsp__client *c, char *path) {
   if (path == NULL) return;
   cut_slashes(path);
   struct lsp__root **end = &c->roots;
-  while (*end != NULL && strcmp((*end)->path, path) != 0) end = &(*end)->next;
-  struct lsp__root *r = *end == NULL ? calloc(1, sizeof *r) : NULL;
+  int n = 0;
+  for (; *end != NULL && strcmp((*end)->path, path) != 0; n++) end = &(*end)->next;
+  if (*end == NULL && n >= LSP__ROOTS_MAX)
+    lsp__client_log(c, LSP__LOG_WARNING, "%d folders are open; %s is left out", n, path);
+  struct lsp__root *r = *end == NULL && n < LSP__ROOTS_MAX ? calloc(1, sizeof *r) : NULL;
   if (r == NULL) {
     free(path);
     return;

@@ -57,7 +57,8 @@ static void test_whole(void **state) {
 static void test_unknown(void **state) {
   (void)state;
   expect("", "null", true, "");
-  expect("nonsense", "null", true, "");
+  expect("nonsense", "null", false, "");
+  expect("[[[[", "null", false, "");
   expect("{\"id\":3,\"result\":{}}", "null", true, "");
   expect("{\"params\":{\"textDocument\":{\"uri\":\"u\"},\"contentChanges\":[{\"text\":\"\\", "null",
          true, "u");
