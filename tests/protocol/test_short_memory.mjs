@@ -128,10 +128,52 @@ async function sweep(name, oneThread, span, most) {
   }
 }
 
+// From the start of the process on, while the model loads: fimd serves, or ends with a status and
+// says why; a session that begins gets its answers.
+async function load(span, most) {
+  const fresh = async (n) => {
+    memory.arm(n, span);
+    const d = start(['lsp'], { env: memory.env });
+    const ask = async (id, method, params) => {
+      d.send({ jsonrpc: '2.0', id, method, params });
+      try { return await d.wire.answer(id); } catch (e) { if (d.wire.over) return null; throw e; }
+    };
+    const init = await ask('init', 'initialize', initializeParams({ processId: null, initializationOptions: { fimd: { maxTokens: 6, debounce: 0 } } }));
+    d.notify('initialized', {});
+    d.notify('textDocument/didOpen', document(1));
+    d.notify('textDocument/didChange', edit);
+    const ghost = await ask('ghost', 'textDocument/inlineCompletion', cursor);
+    const counted = memory.counted, hit = memory.failed;
+    memory.disarm();
+    await ask('bye', 'shutdown');
+    d.notify('exit');
+    d.child.stdin.end();
+    return { init, ghost, counted, hit, code: await d.exit, stderr: d.stderr, said: d.wire.messages.some((m) => m.method === 'window/showMessage') };
+  };
+  const whole = await fresh(1e15);
+  check(whole.ghost?.result?.items?.length > 0 && whole.code === 0, 'load: with memory all is well', JSON.stringify(whole).slice(0, 500));
+  const step = every ? 1 : Math.max(1, whole.counted / most), odd = [];
+  let tried = 0, failed = 0, ended = 0, served = 0;
+  for (let at = 1; at <= whole.counted && odd.length < 5; at += step) {
+    const n = Math.floor(at), s = await fresh(n);
+    tried++;
+    if (s.hit > 0) failed++;
+    if (s.code !== 0) ended++;
+    if (s.ghost?.result?.items?.length > 0) served++;
+    const told = s.code === 0 || s.stderr !== '' || s.said || [s.init, s.ghost].some((m) => m?.error);
+    if (typeof s.code !== 'number' || !told) odd.push(`N=${n}: ${s.code}: ${s.stderr.slice(-1500)}`);
+    for (const m of [s.init, s.ghost]) if (m && !good(m)) odd.push(`N=${n}: ${JSON.stringify(m)}`);
+  }
+  equal(odd, [], 'load: every start');
+  check(failed > tried / 2, 'load: most starts met with a failure', `${failed} of ${tried}`);
+  console.log(`load: ${whole.counted} allocations; ${tried} starts, ${failed} with failures; ${served} served all the same, ${ended} ended with a status`);
+}
+
 const few = Number(process.env.FIMD_TEST_SESSIONS || (process.env.SANITIZE ? 8 : 20));
 const only = process.env.FIMD_TEST_ONLY;
 for (const [name, ...how] of [['loop', true, 1], ['all', false, 1], ['hunger', false, 30], ['famine', false, 1e15]])
   if (!only || only === name) await sweep(name, ...how, few);
+if (!only || only === 'load') await load(1, few);
 memory.close();
 fs.rmSync(dir, { recursive: true });
 done();
