@@ -39,7 +39,7 @@ const through = alone === 'SIGSYS' ? { program: tool('no_network'), before: ['--
 if (!through.program) console.log('no kernel filter here: that no program is run is told by what it would write alone');
 
 const before = readdirSync(dir).sort();
-const d = start(['lsp', '--model', inside('model.gguf')], through);
+const d = start(['lsp', '--model', inside('model.gguf')], { ...through, env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0' } }); // which takes a second process
 await d.request('init', 'initialize', initializeParams({ workspaceFolders: [{ uri: uri(''), name: 'w' }], initializationOptions: { ...hostile, fimd: hostile }, capabilities: { workspace: { configuration: true } } }));
 d.notify('initialized', {});
 const asked = await d.wire.wait((m) => m.method === 'workspace/configuration', 'the question');
