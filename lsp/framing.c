@@ -92,6 +92,12 @@ static void begin_skip(lsp__framing *f, lsp__framing_event problem) {
   f->head_len = 0;
 }
 
+static lsp__framing_event take_problem(lsp__framing *f) {
+  lsp__framing_event problem = f->problem;
+  f->problem = LSP__FRAMING_NONE;
+  return problem;
+}
+
 static void begin_body(lsp__framing *f, size_t length) {
   f->lost = false;
   f->left = length;
@@ -111,7 +117,7 @@ static lsp__framing_event end_header(lsp__framing *f, size_t len) {
   if (len == 0 && !f->lost) return LSP__FRAMING_NONE; /* an empty line between messages */
   if (parse_header(f->header, len, &length)) {
     begin_body(f, length);
-    return LSP__FRAMING_NONE;
+    return f->hasty ? take_problem(f) : LSP__FRAMING_NONE;
   }
   bool found = find_header(f->header, len, &length);
   lsp__framing_event event = lose(f);
@@ -152,10 +158,7 @@ static size_t take_skipped(lsp__framing *f, const char *data, size_t len,
   if (f->problem != LSP__FRAMING_NONE) keep_head(f, data, n);
   f->left -= n;
   if (f->left == 0) f->state = LSP__IN_HEADER;
-  if (f->left == 0 || f->head_len == LSP__HEAD_MAX) {
-    *event = f->problem;
-    f->problem = LSP__FRAMING_NONE;
-  }
+  if (f->left == 0 || f->head_len == LSP__HEAD_MAX) *event = take_problem(f);
   return n;
 }
 

@@ -29,6 +29,7 @@ typedef enum lsp__framing_event {
 /* Set max_message, zero the rest. */
 typedef struct lsp__framing {
   size_t max_message;
+  bool hasty; /* a message is said to be too large by its header alone; there is no head then */
   lsp__buffer body;
   enum { LSP__IN_HEADER = 0, LSP__IN_BODY, LSP__IN_SKIP } state;
   lsp__framing_event problem; /* of what is passed over, once its head is there; else NONE */

@@ -406,6 +406,8 @@ int main(int argc, char **argv) {
   o.with = calloc((size_t)argc + 1, sizeof *o.with);
   if (o.args == NULL || o.with == NULL) {
     fprintf(stderr, "fimd: out of memory\n");
+    free(o.args);
+    free(o.with);
     return 1;
   }
   lsp__hold_descriptors();

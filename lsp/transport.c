@@ -117,11 +117,13 @@ static void on_distrust_timer(uv_timer_t *timer) {
 
 void lsp__connection_distrust(lsp__connection *c, size_t max_message, int ms) {
   c->framing.max_message = max_message;
+  c->framing.hasty = true;
   uv_timer_start(&c->timer, on_distrust_timer, (uint64_t)ms, 0);
 }
 
 void lsp__connection_trust(lsp__connection *c) {
   c->framing.max_message = LSP__MESSAGE_MAX;
+  c->framing.hasty = false;
   if (!c->ended && !c->closing && c->why == NULL) uv_timer_stop(&c->timer);
 }
 

@@ -144,6 +144,20 @@ static void test_too_large(void **state) {
   lsp__buffer_free(&endless);
 }
 
+static void test_hasty(void **state) {
+  (void)state;
+  static const char stream[] = "Content-Length: 7\r\n\r\n";
+  lsp__framing f = {.max_message = 5, .hasty = true};
+  lsp__framing_event event;
+  assert_int_equal(lsp__framing_feed(&f, stream, sizeof stream - 1, &event), sizeof stream - 1);
+  assert_int_equal(event, LSP__FRAMING_TOO_LARGE);
+  assert_int_equal(f.head_len, 0);
+  lsp__framing_feed(&f, "abcdefg", 7, &event); /* not said again */
+  assert_int_equal(event, LSP__FRAMING_NONE);
+  assert_true(lsp__framing_idle(&f));
+  lsp__framing_free(&f);
+}
+
 /* How a message begins that is passed over: all of a short one, LSP__HEAD_MAX bytes of a long one. */
 static void test_head(void **state) {
   (void)state;
@@ -195,7 +209,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_messages),       cmocka_unit_test(test_bad_headers),
       cmocka_unit_test(test_resynchronises), cmocka_unit_test(test_too_large),
-      cmocka_unit_test(test_head),
+      cmocka_unit_test(test_head), cmocka_unit_test(test_hasty),
       cmocka_unit_test(test_random),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
