@@ -20,7 +20,7 @@ const ours = ['path', 'args', 'trace.server']; // of the editor alone
 // {"maxTokens", INT, offsetof(...), 1, 1024, NULL},
 const entry = /^\s*\{"(\w+)", (\w+), .*?,\s*([\w.]+),\s*([\w.]+),\s*(NULL|"[-\w]+")\},$/gm;
 const rows = [...read('lsp/settings.c').matchAll(entry)];
-const daemon = rows.map(([, name, kind, low, high, option]) =>
+const known = rows.map(([, name, kind, low, high, option]) =>
   ({ name, kind, low: Number(low), high: bound(high), option: option.replaceAll('"', '') }));
 
 function bound(word) {
@@ -29,9 +29,12 @@ function bound(word) {
   return Number(new RegExp(`${word}\\W+(\\d+)`).exec(all)[1]);
 }
 
+// What is no setting, though it is no mistake beside them: the token of who connects to a port.
+const daemon = known.filter((k) => k.kind !== 'ELSEWHERE');
+
 test('lsp/settings.c is read as a whole', () => {
   const table = /keys\[\] = \{\n([\s\S]*?)\n\};/.exec(read('lsp/settings.c'))[1];
-  assert.equal(daemon.length, table.split('\n').length);
+  assert.equal(known.length, table.split('\n').length);
 });
 
 test('every key of the daemon is a setting, and every setting a key', () => {
