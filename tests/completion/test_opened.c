@@ -1,6 +1,7 @@
 /* Documents that are parsed on a thread of their own: whoever makes it, the engine thread gets the
  * same. */
 #include "completion/opened.h"
+#include "completion/tree_memory.h"
 #include "helper.h"
 
 #include <pthread.h>
@@ -237,6 +238,7 @@ static void test_cancelled_while_it_waits(void **state) {
 }
 
 int main(void) {
+  completion__tree_memory_fill(); /* once, and then never again: what follows stays */
   ts_set_allocator(malloc_that_holds, NULL, NULL, NULL);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_taken_when_done),
