@@ -22,12 +22,15 @@
 (defcustom fimd-program "fimd"
   "The fimd program: a name to be found in variable `exec-path', or a file name."
   :type 'string
+  :risky t
   :group 'fimd)
 
 (defcustom fimd-arguments nil
   "Command-line options of the daemon, as a list of strings.
-For example (\"--model\" \"Qwen2.5-Coder-1.5B\" \"--threads\" \"4\")."
+For example (\"--model\" \"Qwen2.5-Coder-1.5B\" \"--threads\" \"4\").
+A folder's local variables cannot set them unasked: one names a file to write."
   :type '(repeat string)
+  :risky t
   :group 'fimd)
 
 (defcustom fimd-settings nil
