@@ -15,6 +15,7 @@
 #define INPUTS_MAX 4096
 #define WORDS_MAX 512
 #define INPUT_BYTES (1 << 20)
+#define HANG_S 120 /* an input that takes so long ends the process, too */
 
 void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
@@ -58,7 +59,9 @@ static void run_one(const uint8_t *data, size_t len) {
   double start = now();
   running = data;
   running_len = len;
+  alarm(HANG_S);
   LLVMFuzzerTestOneInput(data, len);
+  alarm(0);
   running = NULL;
   if (now() - start > slowest) slowest = now() - start;
 }
@@ -222,6 +225,7 @@ int main(int argc, char **argv) {
   if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(save_crash);
   else signal(SIGSEGV, on_signal);
   signal(SIGABRT, on_signal);
+  signal(SIGALRM, on_signal);
   if (LLVMFuzzerInitialize) LLVMFuzzerInitialize(&argc, &argv);
   for (int i = 1; i < argc; i++) {
     if (!read_input(argv[i], &inputs[0])) {

@@ -127,6 +127,11 @@ seed("document", "pairs", [0], [0, 0, 0, 0, 0, 4, 0x62, 0x63, 0x62, 0x63], [1, 0
 seed("document", "bytes", [1], [0, 0, 0, 0, 0, 5, 0x64, 0x65, 0x61, 0x60, 65], [1, 0, 2, 0, 5, 1, 66]);
 seed("document", "points", [2], [0, 0, 0, 0, 0, 5, 0x64, 0x65, 0x61, 0x60, 65], [1, 5, 2, 0, 5, 1, 0x61]);
 
+for (const encoding of [0, 1, 2]) { // the halves of a pair, one after the other
+  seed("document", `halves-${encoding}`, [encoding], [1, 0, 0, 0, 0, 1, 0x62], [1, 0, encoding === 1 ? 3 : 1, 0, encoding === 1 ? 3 : 1, 1, 0x63]);
+  seed("document", `turned-${encoding}`, [encoding], [1, 0, 0, 0, 0, 1, 0x63], [1, 0, 0, 0, 0, 1, 0x62]);
+}
+
 seed("json", "object", '{"a":[1,-2.5e3,true,null,"x\\u00e9\\n"],"b":{"":{}},"a":[]}');
 seed("json", "strings", '["\\ud83d\\ude00","\\ud83d","\\u0000","\u00e9\u4e2d","\\/\\b\\f"]');
 seed("json", "deep", "[".repeat(70), "1", "]".repeat(70));
