@@ -42,7 +42,9 @@ FIMD_VERSION := 0.1.0
 CPPFLAGS += -I. -I$(TS)/include -D_GNU_SOURCE -DFIMD_VERSION=\"$(FIMD_VERSION)\"
 CPPFLAGS += $(if $(CUDA_CC),-DFIMD_CUDA -isystem $(word 2,$(CUDA_FOUND)))
 WARN     := -std=c11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-SAN      := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+# A sanitized parser is ten times as slow: what it may take is, too, or texts would depend on the load.
+SAN      := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all \
+              -DCOMPLETION__PATIENCE_MS=1500.0)
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 LDLIBS    = $(PKG_LIBS) $(CUDA_LIBS) -lpthread -ldl -lm

@@ -67,7 +67,9 @@ typedef struct completion__parser {
   bool worn;    /* `parser` and `cursor` may hold memory of the reserve, tree_memory.h */
 } completion__parser;
 
+#ifndef COMPLETION__PATIENCE_MS
 #define COMPLETION__PATIENCE_MS 150.0
+#endif
 
 /* A parse or a query that takes longer than patience_ms (completion__cpu_ms) is given up:
  * COMPLETION__PATIENCE_MS where somebody waits for ghost text; tests, which a slow machine must not
