@@ -5,7 +5,7 @@
  *   [1] how many fail from there on
  *   [2] not 0: only those of the program's first thread count
  *   [3] counted so far    [4] failed so far
- * Allocations of all libraries pass here, those within libc, too. With FIMD_SHORT_MEMORY_TRACE each
+ * Allocations of all libraries pass here from main on, those within libc, too. With FIMD_SHORT_MEMORY_TRACE each
  * one that fails is named on standard error. */
 #include <dlfcn.h>
 #include <errno.h>
@@ -44,7 +44,7 @@ static void find_next(void) {
   next_malloc = dlsym(RTLD_NEXT, "malloc");
 }
 
-__attribute__((constructor)) static void begin(void) {
+static void begin(void) {
   const char *path = getenv("FIMD_SHORT_MEMORY");
   find_next();
   trace = getenv("FIMD_SHORT_MEMORY_TRACE") != NULL;
@@ -55,6 +55,28 @@ __attribute__((constructor)) static void begin(void) {
   void *at = mmap(NULL, NUMBERS * sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   close(fd);
   if (at != MAP_FAILED) shared = at;
+}
+
+/* What CUDA's library does before main, and would not survive, is not ours. */
+typedef int main_function(int argc, char **argv, char **envp);
+typedef int start_function(main_function *main, int argc, char **argv, void (*init)(void),
+                           void (*fini)(void), void (*loader_fini)(void), void *stack_end);
+
+static main_function *programs_main;
+
+static int begin_main(int argc, char **argv, char **envp) {
+  begin();
+  return programs_main(argc, argv, envp);
+}
+
+int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(void),
+                      void (*fini)(void), void (*loader_fini)(void), void *stack_end);
+int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(void),
+                      void (*fini)(void), void (*loader_fini)(void), void *stack_end) {
+  start_function *next;
+  *(void **)&next = dlsym(RTLD_NEXT, "__libc_start_main");
+  programs_main = main;
+  return next(begin_main, argc, argv, init, fini, loader_fini, stack_end);
 }
 
 static void tell(void) {

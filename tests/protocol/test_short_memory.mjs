@@ -109,7 +109,8 @@ async function sweep(name, oneThread, span, most) {
       tried++;
       if (hit > 0) failed++;
       errors += s.answers.filter(([, m]) => m?.error).length;
-      const ended = s.answers.some(([, m]) => m === null);
+      // Or behind its answers, over what was told and not asked.
+      const ended = s.last === null || s.answers.some(([, m]) => m === null);
       if (ended) closed++;
       for (const [id, m] of s.answers) if (m !== null && !good(m)) odd.push(`N=${n}: ${id} was answered with ${JSON.stringify(m)}`);
       if (!ended && JSON.stringify(s.last?.result) !== whole) odd.push(`N=${n}: afterwards ${JSON.stringify(s.last)}; ${JSON.stringify(s.answers).slice(0, 3000)} ${d.stderr.slice(-2500)}`);
