@@ -92,6 +92,10 @@ static int open_kernels(engine *e, const char *name, char *err, size_t errlen) {
     return ENGINE_EDEVICE;
   }
   int rc = kernels_open(&e->kernels, name, &e->model->shape, &ko, err, errlen);
+  if (rc == KERNELS_ENOMEM && strncmp(name, "cuda", 4) == 0) {
+    size_t n = strnlen(err, errlen); /* as memory.c ends */
+    if (n < errlen) snprintf(err + n, errlen - n, "; --backend cpu takes it to the CPU");
+  }
   return rc == KERNELS_EUNSUPPORTED ? ENGINE_EINVAL : forward_status(rc);
 }
 

@@ -112,6 +112,12 @@ static int describe(cuda_backend *c, bool plain, char *err, size_t errlen) {
   cudaError_t e = cudaGetDeviceProperties(&p, 0);
   if (e == cudaSuccess) e = cudaSetDevice(0);
   if (e == cudaSuccess) e = cudaFree(NULL); /* makes the context: what is wrong shows here */
+  if (e == cudaErrorMemoryAllocation) { /* no room for a context, let alone for a model */
+    kernels__error(err, errlen,
+                   "other programs hold nearly all of the GPU's %.1f GB (nvidia-smi lists them)",
+                   (double)p.totalGlobalMem / 1e9);
+    return KERNELS_ENOMEM;
+  }
   if (e != cudaSuccess) {
     kernels__error(err, errlen, "the GPU cannot be used: %s", cudaGetErrorString(e));
     return cuda__status(e);

@@ -138,7 +138,7 @@ static double time_op(toy_device *d, int op, int n, int kv_len, int repeat) {
 
 static void report_ops(toy_device *d, int context) {
   static const char *names[] = {"qkv", "attend", "o", "gate_up", "down", "head"};
-  static const int ns[] = {1, 8, 16, 32, 64};
+  static const int ns[] = {1, 8, 12, 16, 32, 64};
   for (size_t j = 0; j < sizeof ns / sizeof *ns; j++) {
     printf("ops n %2d, us each:", ns[j]);
     double base = time_op(d, 9, ns[j], context, 1); /* the step around it */
@@ -208,7 +208,7 @@ int main(int argc, char **argv) {
     for (int n = 512; n <= 2048; n *= 4)
       printf("prefill %d: %.3f ms\n", n, time_step(&d, n, 0, 1));
   fflush(stdout);
-  static const int counts[] = {1, 2, 4, 8, 16, 32, 48, 64, 96, 128};
+  static const int counts[] = {1, 2, 4, 8, 12, 16, 32, 48, 64, 96, 128};
   double one = 0;
   printf("steps at %d:", context);
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
