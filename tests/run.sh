@@ -10,7 +10,7 @@ build=${BUILD:-build}
 only=${1:-}
 export FIMD="$PWD/$build/fimd" FIMD_BUILD="$PWD/$build" SANITIZE="${SANITIZE:-}"
 export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1
-export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1
+export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1:suppressions=$PWD/tests/tsan.supp
 results=$(mktemp -d) || exit 1
 trap 'rm -rf "$results"' EXIT
 mkdir -p "$build/tests"

@@ -21,6 +21,7 @@ async function completes(d, what) {
 // The daemon behind a shell that takes something away first. What `start` gives, and `ready`.
 function limited(prelude, args, stdio = ['pipe', 'pipe', 'pipe']) {
   const env = { ...process.env, ASAN_OPTIONS: 'detect_leaks=0' }; // to look for them takes what was taken away
+  if (process.env.SANITIZE === 'thread') env.TMPDIR = '/nowhere'; // before main its library writes a file there, if it can
   const d = start(args, { stdio, env, program: 'bash', before: ['-c', `${prelude}; exec "$@"`, 'bash', fimd] });
   d.ready = async () => {
     const init = await d.request('init', 'initialize', initializeParams());
