@@ -52,7 +52,7 @@ fi
 
 if [ "${1:-}" = --node ]; then
   strip -o "$work/node" "$(readlink -f "$(command -v node)")"
-  tar -C "$work" -cf - node | xz -T2 -6 >"$out/node.tar.xz"
+  tar -C "$work" -cf - node | xz -T2 --x86 --lzma2=preset=6,dict=64MiB >"$out/node.tar.xz"
   ls -l "$out/node.tar.xz"
   exit
 fi
