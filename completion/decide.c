@@ -6,9 +6,10 @@
  * its first line where all its own brackets are closed; what leaves the fewest places that cannot
  * be read is shown, of several the longest. Where even that leaves more than there were without it
  * nothing is. A document that could be read before must be read still. The grammar is asked of the
- * polished text, as that is what would stand in the document. Where the grammar has no time to say
- * anything of the text (gate.h), it is shown as it is, and fimd/why says so; where it has said no,
- * and has no time for shorter ones, nothing is shown. */
+ * polished text, as that is what would stand in the document. What it says of the document as it is
+ * does not depend on the text: with a GPU that is asked while the GPU computes. Where the grammar
+ * has no time to say anything of the text (gate.h), it is shown as it is, and fimd/why says so;
+ * where it has said no, and has no time for shorter ones, nothing is shown. */
 #include <string.h>
 
 #include "completion/gate.h"
@@ -181,16 +182,64 @@ static int shorten(trial *t, bool strict) {
   return 0;
 }
 
-static int pass_gate(completion__run *r) {
+/* A trial with the whole budget, of which nothing was asked yet. */
+static trial begin_trial(completion__run *r) {
   const completion_job *j = r->j;
-  const completion__view *v = &j->views[0];
-  bool chosen = j->has_selection, shown;
-  trial t = {.r = r,
-             .budget = completion__gate_begin(r->c->parser, &j->job.cancel),
-             .start = completion__text_offset(v->text, chosen ? j->selected_start : j->offset),
-             .end = completion__text_offset(v->text, chosen ? j->selected_end : j->offset)};
-  const grammars_language *l = v->text->language;
-  if (r->keep == 0 || j->options.no_gate || !l) return 0;
+  const completion__text *text = j->views[0].text;
+  bool chosen = j->has_selection;
+  return (trial){.r = r,
+                 .budget = completion__gate_begin(r->c->parser, &j->job.cancel),
+                 .start = completion__text_offset(text, chosen ? j->selected_start : j->offset),
+                 .end = completion__text_offset(text, chosen ? j->selected_end : j->offset)};
+}
+
+/* The baseline has a budget as if nothing had been asked before, so that it is the same whenever it
+ * is taken. */
+static void open_baseline(completion__run *r) {
+  completion__baseline *b = &r->baseline;
+  const completion__text *text = r->j->views[0].text;
+  trial t = begin_trial(r);
+  double ms = completion__cpu_ms();
+  b->tried = true;
+  b->open = completion__gate_open(&b->gate, &t.budget, text->language,
+                                  completion__text_slice(text), t.start, t.end);
+  b->steps = t.budget.spent;
+  b->ms = completion__cpu_ms() - ms;
+  b->gate.budget = NULL;
+}
+
+static bool has_gate(const completion__run *r) {
+  return !r->j->options.no_gate && r->j->views[0].text->language;
+}
+
+void completion__decide_prepare(void *user) {
+  completion__run *r = user;
+  const completion__view *v = &r->j->views[0];
+  if (!has_gate(r) || r->baseline.tried) return;
+  const TSTree *near =
+      completion__syntax_near(r->c->parser, v->document, v->text, &r->j->job.cancel);
+  /* Else the text mostly can be read, too, and this is not asked. */
+  if (!near || ts_node_has_error(ts_tree_root_node(near))) open_baseline(r);
+}
+
+/* Takes the baseline for the trial's; what it took was the answer's. */
+static bool take_baseline(trial *t) {
+  completion__baseline *b = &t->r->baseline;
+  if (b->tried)
+    t->budget.until_ms -= b->ms; /* before the budget began to run */
+  else
+    open_baseline(t->r);
+  t->budget.steps -= b->steps;
+  t->gate = b->gate; /* borrowed, but for the budget */
+  t->gate.budget = &t->budget;
+  return b->open;
+}
+
+static int pass_gate(completion__run *r) {
+  const completion__view *v = &r->j->views[0];
+  if (r->keep == 0 || !has_gate(r)) return 0;
+  trial t = begin_trial(r);
+  bool shown;
   completion__run_scan(r);
   int status, read = reads(&t, r->keep, &shown, &status);
   if (status || !shown) return status; /* it is there already: nothing to judge */
@@ -200,17 +249,15 @@ static int pass_gate(completion__run *r) {
   }
   bool strict = read == 0 && completion__gate_reads(&t.budget, v->document, v->text, t.start,
                                                     t.start, (completion__slice){0}) == 1;
-  if (completion__gate_open(&t.gate, &t.budget, l, completion__text_slice(v->text), t.start,
-                            t.end)) {
+  if (take_baseline(&t)) {
     status = shorten(&t, strict);
-    completion__gate_close(&t.gate);
   } else if (strict) {
     keep_nothing(r);
   } else {
     r->verdict.unjudged = true;
   }
   completion__buffer_free(&t.asked);
-  return status ? status : atomic_load(&j->job.cancel) ? COMPLETION_ECANCELLED : 0;
+  return status ? status : atomic_load(&r->j->job.cancel) ? COMPLETION_ECANCELLED : 0;
 }
 
 int completion__decide_shown(completion__run *r) {

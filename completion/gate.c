@@ -98,6 +98,7 @@ static bool progress(TSParseState *state) {
   waiting *w = state->payload;
   w->steps--;
   w->budget->steps--;
+  w->budget->spent++;
   w->failed = w->strict && state->has_error; /* in every way to read it */
   return w->failed || completion__tree_memory_short() ||
          (w->budget->cancel && atomic_load(w->budget->cancel)) ||

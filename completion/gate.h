@@ -26,6 +26,7 @@ typedef struct completion__gate_budget {
   completion__parser *parser;
   const atomic_bool *cancel; /* may be NULL */
   double steps;    /* hundreds of the parser's operations */
+  double spent;    /* steps so far */
   double until_ms; /* of the processor's time that this thread has had */
 } completion__gate_budget;
 

@@ -43,6 +43,7 @@ void completion__run_free(completion__run *r) {
   completion__buffer_free(&r->virtual_before);
   completion__buffer_free(&r->text);
   completion__buffer_free(&r->shown);
+  if (r->baseline.open) completion__gate_close(&r->baseline.gate);
   engine_tokens_free(&r->ids);
   engine_tokens_free(&r->replay);
   free(r->tokens);

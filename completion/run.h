@@ -5,6 +5,7 @@
 #ifndef FIMD_COMPLETION_RUN_H
 #define FIMD_COMPLETION_RUN_H
 
+#include "completion/gate.h"
 #include "completion/job.h"
 #include "completion/stop.h"
 
@@ -16,6 +17,13 @@ typedef struct completion__token {
   int32_t others[ENGINE_OTHERS];
   float other_logprobs[ENGINE_OTHERS];
 } completion__token;
+
+/* The code at the cursor as it is, parsed before there is an answer to judge. */
+typedef struct completion__baseline {
+  bool tried, open;     /* open: */
+  completion__gate gate; /* owned; its budget is nobody's */
+  double steps, ms;     /* what that took of the answer's budget (gate.h) */
+} completion__baseline;
 
 typedef struct completion__run {
   completion_job *j;
@@ -34,6 +42,7 @@ typedef struct completion__run {
   size_t absorb;            /* bytes after the cursor that it replaces */
   bool polished;
   completion__verdict verdict;
+  completion__baseline baseline;
   engine_tokens ids;  /* prompt, typed text and what was generated */
   int first;          /* place in ids of tokens[0] */
   size_t from;        /* bytes of text that stood before tokens[0] was written */
@@ -89,6 +98,9 @@ bool completion__heal_allow(void *user, int32_t id);
 
 /* Why the request is not even begun, or COMPLETION_QUIET_NO. */
 completion_quiet completion__decide_quiet(const completion__run *r);
+/* What the gate will ask of the document as it is, asked ahead, while a GPU is busy; the verdict is
+ * the same without it. The user is the run. */
+void completion__decide_prepare(void *user);
 /* Shortens r->keep, down to nothing, until the grammar has no more to complain of with the text
  * than without it, and completes the verdict. 0 or a completion_status. */
 int completion__decide_shown(completion__run *r);

@@ -120,7 +120,7 @@ static int begin_replay(completion__run *r, engine_generate_params *params) {
   return 0;
 }
 
-int completion__write(completion__run *r) {
+static int write_text(completion__run *r) {
   completion_job *j = r->j;
   int status = sync(r);
   if (status) return status;
@@ -157,4 +157,13 @@ int completion__write(completion__run *r) {
   if (result.stop == ENGINE_STOP_CANCELLED) return COMPLETION_ECANCELLED;
   stop_at_end(r, result.stop == ENGINE_STOP_TOKEN);
   return 0;
+}
+
+int completion__write(completion__run *r) {
+  bool gpu = engine_get_info(r->c->engine)->device_total > 0;
+  if (gpu && !r->aside)
+    engine_session_meanwhile(r->c->session, completion__decide_prepare, r);
+  int status = write_text(r);
+  engine_session_meanwhile(r->c->session, NULL, NULL);
+  return status;
 }

@@ -287,6 +287,12 @@ static void learn(void *user) {
   }
 }
 
+static void in_step(void *user) {
+  run *r = user;
+  if (r->d != NULL) learn(r->d);
+  engine__session_meanwhile(r->s);
+}
+
 /* One forward pass over the current token and all guesses. */
 static int compute(run *r, kernels_result *result) {
   engine_session *s = r->s;
@@ -310,7 +316,7 @@ static int compute(run *r, kernels_result *result) {
     batch.top_k = least(SCORE_TOP_K, s->engine->info[0].vocab);
   batch.want_logits = r->sample || r->choosing;
   double start = engine__now_ms();
-  forward_errand errand = {.run = r->d != NULL ? learn : NULL, .user = r->d};
+  forward_errand errand = {.run = in_step, .user = r};
   int rc = engine__device_step(s->engine, s->cache, &batch, &errand, result);
   double ms = engine__now_ms() - start;
   r->r.host_ms -= ms;

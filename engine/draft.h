@@ -82,7 +82,7 @@ draft_counts drafter_get_counts(const drafter *d);
 /* The token before the current one, or -1. */
 int32_t drafter_before(const drafter *d);
 
-/* An errand for the last step of a prefill (decode.c); user: an engine_session. Its drafter, if it
+/* For the last step of a prefill (decode.c), while it computes; user: an engine_session. Its drafter, if it
  * has one, begins the session's text. Where there is no memory for that, it is tried again before
  * the first guess. */
 void engine__tell_drafter(void *user);

@@ -254,6 +254,11 @@ void engine_session_delete(engine_session *s); /* NULL is a no-op */
 int engine_session_sync(engine_session *s, const int32_t *tokens, int n,
                         const atomic_bool *cancel, int *computed);
 
+/* `run` is called once, on this thread, in the session's next step, be it of a sync or of a
+ * generate: on a GPU while it computes, else after it. It must not use the engine. NULL: nothing
+ * is to be called any more. */
+void engine_session_meanwhile(engine_session *s, void (*run)(void *user), void *user);
+
 /* Measures what steps of several sizes cost, so that the first request that guesses ahead need not;
  * takes 50 to 150 ms, once for each time that the weights are loaded. */
 int engine_session_prepare(engine_session *s);

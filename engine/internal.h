@@ -62,6 +62,7 @@ struct engine_session {
   int n, n_cached;
   int context;
   engine_drafter *drafter; /* owned: made when first asked for; or NULL */
+  forward_errand meanwhile; /* the caller's, for the next step */
 };
 
 
@@ -93,6 +94,9 @@ int engine__session_ready(engine_session *s);
  * between chunks. */
 int engine__session_compute(engine_session *s, int upto, const atomic_bool *cancel,
                             bool want_logits, kernels_result *result);
+
+/* Runs the errand that the session was given, if there is one still. */
+void engine__session_meanwhile(engine_session *s);
 
 /* Milliseconds of a steady clock. */
 double engine__now_ms(void);

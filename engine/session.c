@@ -53,6 +53,23 @@ const int32_t *engine_session_tokens(const engine_session *s, int *n) {
   return s->tokens;
 }
 
+void engine_session_meanwhile(engine_session *s, void (*run)(void *user), void *user) {
+  s->meanwhile = (forward_errand){.run = run, .user = user};
+}
+
+void engine__session_meanwhile(engine_session *s) {
+  forward_errand errand = s->meanwhile;
+  s->meanwhile = (forward_errand){0};
+  if (errand.run != NULL) errand.run(errand.user);
+}
+
+static void in_step(void *user) { engine__session_meanwhile(user); }
+
+static void in_last_step(void *user) {
+  engine__tell_drafter(user);
+  engine__session_meanwhile(user);
+}
+
 int engine__session_compute(engine_session *s, int upto, const atomic_bool *cancel,
                             bool want_logits, kernels_result *result) {
   int rc = engine__session_ready(s);
@@ -64,7 +81,7 @@ int engine__session_compute(engine_session *s, int upto, const atomic_bool *canc
     int n = upto - s->n_cached < max ? upto - s->n_cached : max;
     int32_t last = n - 1;
     bool end = s->n_cached + n == upto, head = result != NULL && end;
-    forward_errand errand = {.run = end ? engine__tell_drafter : NULL, .user = s};
+    forward_errand errand = {.run = end ? in_last_step : in_step, .user = s};
     for (int i = 0; i < n; i++) s->pos[i] = s->n_cached + i;
     kernels_batch batch = {
         .n = n,

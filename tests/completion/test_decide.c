@@ -46,8 +46,7 @@ static void begin(completion__run *r, completion_job *j, const char *uri, const 
 }
 
 static void end(completion__run *r) {
-  completion__buffer_free(&r->text);
-  completion__buffer_free(&r->virtual_before);
+  completion__run_free(r);
   completion__view_release(&r->j->views[0]);
 }
 
@@ -74,11 +73,15 @@ static void test_gate(void **state) {
       {"a.json", "{\"a\": [<|>]}\n", "1, {2", "1"},
       {"a.txt", "a <|>\n", ") ] }", ") ] }"}, /* no grammar */
   };
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+  size_t n = sizeof cases / sizeof *cases, ahead = 0;
+  for (size_t k = 0; k < 2 * n; k++) {
+    size_t i = k % n;
     completion_job j;
     completion__run r;
     begin(&r, &j, cases[i].uri, cases[i].marked, cases[i].written);
     size_t all = r.keep;
+    if (k >= n) completion__decide_prepare(&r); /* makes no difference */
+    ahead += r.baseline.open;
     assert_int_equal(completion__decide_shown(&r), 0);
     const char *kept = cases[i].kept ? cases[i].kept : "";
     if (r.keep != strlen(kept) || memcmp(r.text.s, kept, r.keep) != 0)
@@ -90,6 +93,7 @@ static void test_gate(void **state) {
     assert_int_equal(r.verdict.gated, strcmp(cases[i].uri, "a.txt") != 0);
     end(&r);
   }
+  assert_int_not_equal(ahead, 0);
 }
 
 static void test_gate_off(void **state) {

@@ -136,6 +136,35 @@ static void generate(engine_session *s, int n, engine_tokens *out) {
   assert_int_equal(engine_session_generate(s, &p, NULL, take, out, NULL), ENGINE_OK);
 }
 
+static void count(void *user) { ++*(int *)user; }
+
+/* Once, in the next step of whatever kind; not at all where it was taken back. */
+static void test_meanwhile(void **state) {
+  (void)state;
+  fixture f;
+  engine_tokens out = {0};
+  int calls = 0;
+  begin(&f, "cpu");
+  assert_int_equal(engine_session_sync(f.s, prompt + 1, 1, NULL, NULL), ENGINE_OK);
+  engine_session_meanwhile(f.s, count, &calls);
+  assert_int_equal(calls, 0);
+  assert_int_equal(engine_session_sync(f.s, prompt, 40, NULL, NULL), ENGINE_OK);
+  assert_int_equal(calls, 1);
+  generate(f.s, 3, &out);
+  assert_int_equal(calls, 1);
+  engine_session_meanwhile(f.s, count, &calls);
+  assert_int_equal(engine_session_sync(f.s, prompt, 40, NULL, NULL), ENGINE_OK);
+  assert_int_equal(calls, 1); /* nothing was computed */
+  generate(f.s, 3, &out);
+  assert_int_equal(calls, 2);
+  engine_session_meanwhile(f.s, count, &calls);
+  engine_session_meanwhile(f.s, NULL, NULL);
+  generate(f.s, 3, &out);
+  assert_int_equal(calls, 2);
+  engine_tokens_free(&out);
+  end(&f);
+}
+
 /* An unload between two decodes of one text: the second goes on as if nothing had been. */
 static void test_decode_goes_on_after_an_unload(void **state) {
   (void)state;
@@ -452,6 +481,7 @@ static void test_readers_while_the_device_changes(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_unload_and_back),
+      cmocka_unit_test(test_meanwhile),
       cmocka_unit_test(test_decode_goes_on_after_an_unload),
       cmocka_unit_test(test_idle_unloading),
       cmocka_unit_test(test_unloading_switched_on_later),
