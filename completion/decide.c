@@ -212,8 +212,7 @@ static bool has_gate(const completion__run *r) {
   return !r->j->options.no_gate && r->j->views[0].text->language;
 }
 
-void completion__decide_prepare(void *user) {
-  completion__run *r = user;
+void completion__decide_prepare(completion__run *r) {
   const completion__view *v = &r->j->views[0];
   if (!has_gate(r) || r->baseline.tried) return;
   const TSTree *near =

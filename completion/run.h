@@ -52,6 +52,7 @@ typedef struct completion__run {
   completion__slice unwritten; /* of it, what on_step has not been given yet */
   engine_tokens replay; /* for measuring: what is taken for the model's choice, `must` included */
   int replayed;         /* of them, in the place of `must` */
+  bool pool_is_synced; /* the open documents' newest text is in it */
   bool aside;        /* for another candidate: nobody is told of it line by line */
   int unused;        /* tokens of the last step, behind the answer's end */
   int lines_told;    /* in the last on_update */
@@ -99,8 +100,8 @@ bool completion__heal_allow(void *user, int32_t id);
 /* Why the request is not even begun, or COMPLETION_QUIET_NO. */
 completion_quiet completion__decide_quiet(const completion__run *r);
 /* What the gate will ask of the document as it is, asked ahead, while a GPU is busy; the verdict is
- * the same without it. The user is the run. */
-void completion__decide_prepare(void *user);
+ * the same without it. */
+void completion__decide_prepare(completion__run *r);
 /* Shortens r->keep, down to nothing, until the grammar has no more to complain of with the text
  * than without it, and completes the verdict. 0 or a completion_status. */
 int completion__decide_shown(completion__run *r);

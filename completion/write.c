@@ -15,8 +15,16 @@ static int sync(completion__run *r) {
 
 /* Only for a request that decodes: one that agrees with the ghost text needs no guesses. */
 static void sync_pool(completion__run *r) {
-  if (r->j->options.draft.sources && !r->aside)
+  if (!r->pool_is_synced && r->j->options.draft.sources && !r->aside)
     completion__pool_sync(r->c, r->j->views, r->j->n_views);
+  r->pool_is_synced = true;
+}
+
+/* What need not wait for the GPU. A new document's tokens take as long as a few steps. */
+static void while_busy(void *user) {
+  completion__run *r = user;
+  sync_pool(r);
+  completion__decide_prepare(r);
 }
 
 static int keep_token(completion__run *r, const engine_step *step, int i) {
@@ -162,7 +170,7 @@ static int write_text(completion__run *r) {
 int completion__write(completion__run *r) {
   bool gpu = engine_get_info(r->c->engine)->device_total > 0;
   if (gpu && !r->aside)
-    engine_session_meanwhile(r->c->session, completion__decide_prepare, r);
+    engine_session_meanwhile(r->c->session, while_busy, r);
   int status = write_text(r);
   engine_session_meanwhile(r->c->session, NULL, NULL);
   return status;

@@ -255,8 +255,8 @@ int engine_session_sync(engine_session *s, const int32_t *tokens, int n,
                         const atomic_bool *cancel, int *computed);
 
 /* `run` is called once, on this thread, in the session's next step, be it of a sync or of a
- * generate: on a GPU while it computes, else after it. It must not use the engine. NULL: nothing
- * is to be called any more. */
+ * generate: on a GPU while it computes, else after it. It must not use a session or the device.
+ * NULL: nothing is to be called any more. */
 void engine_session_meanwhile(engine_session *s, void (*run)(void *user), void *user);
 
 /* Measures what steps of several sizes cost, so that the first request that guesses ahead need not;

@@ -24,7 +24,7 @@ typedef struct forward_size {
 /* 0, or ENGINE_EINVAL: the backend does not take a matrix of the model. */
 int forward_bytes(const model *m, kernels *k, forward_size *out);
 
-/* What the host may do while the device computes; it must not use the engine. */
+/* What the host may do while the device computes; it must not use a session. */
 typedef struct forward_errand {
   void (*run)(void *user);
   void *user;

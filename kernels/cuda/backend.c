@@ -174,6 +174,7 @@ static int take_workspace(cuda_backend *c) {
   memset(c->input, 0, sizeof *c->input);
   memset((void *)c->output, 0, sizeof *c->output);
   size_t ids = rows * sizeof(int32_t);
+  size_t scratch = rows > CUDA_EXACT ? cuda__prefill_scratch(&c->d) : 0;
   if ((rc = cuda__status(cudaMallocHost((void **)&c->input->ids, ids))) ||
       (rc = cuda__status(cudaMallocHost((void **)&c->input->pos, ids))) ||
       (rc = cuda__status(cudaMallocHost((void **)&c->input->out, ids))))
@@ -193,6 +194,7 @@ static int take_workspace(cuda_backend *c) {
       (rc = cuda__take(c, out * (size_t)s->vocab * sizeof(float), false, (void **)&c->logits)) ||
       (rc = cuda__take(c, out * CUDA_TOP_CHUNKS * KERNELS_TOP_K_MAX * 8, false, &c->candidates)) ||
       (rc = cuda__take(c, out * CUDA_TOP_CHUNKS * sizeof(float2), false, (void **)&c->sums)) ||
+      (scratch && (rc = cuda__take(c, scratch, true, &c->d.prefill_scratch))) ||
       (rc = take_normed(c, &c->normed, c->rows_most)) ||
       (rc = take_normed(c, &c->out_normed, CUDA_EXACT)))
     return rc;
@@ -206,7 +208,8 @@ static void cuda_close(kernels *k) {
   cuda__staging_free(c);
   void *device[] = {c->step, c->number, c->finished, c->out, c->moves, c->ids, c->pos,
                     c->frequency, c->turn, c->logits, c->candidates, c->partials,
-                    c->sums, c->normed.packed, c->normed.ss, c->out_normed.packed, c->out_normed.ss};
+                    c->sums, c->normed.packed, c->normed.ss, c->out_normed.packed,
+                    c->out_normed.ss, c->d.prefill_scratch};
   for (size_t i = 0; i < sizeof device / sizeof *device; i++)
     if (device[i]) cudaFree(device[i]);
   if (c->input) {

@@ -133,6 +133,8 @@ typedef struct cuda_gemm {
   float *ss_out;     /* [tile, ss_stride] */
   /* HEAD: logits[t, row] = y */
   float *logits;
+  /* of many tokens, on Hopper, or NULL: see prefill_wgmma.cuh */
+  void *scratch;
 } cuda_gemm;
 
 /* The device as the launches need to know it. */
@@ -143,6 +145,7 @@ typedef struct cuda_device {
   bool hopper;         /* clusters, wgmma, programmatic launches: built in and supported */
   bool early;          /* where hopper: the next launch may begin before the one before it ends */
   cudaStream_t stream;
+  void *prefill_scratch; /* cuda__prefill_scratch bytes, zeroed at the start; or NULL */
 } cuda_device;
 
 /* One to CUDA_EXACT tokens (g->groups <= 16, in the layout that cuda__gemm_layout says): bit for
@@ -154,6 +157,8 @@ int cuda__gemm_layout(const cuda_device *d, int groups, int cols);
  * elsewhere: cuda__prefill_layout says which. */
 cudaError_t cuda__gemm_prefill(const cuda_device *d, const cuda_gemm *g);
 int cuda__prefill_layout(const cuda_device *d);
+/* Bytes that products of many tokens share between blocks; 0: none. */
+size_t cuda__prefill_scratch(const cuda_device *d);
 
 /* ---- attention (attend.cu, attend_prefill.cu) ------------------------------------------- */
 

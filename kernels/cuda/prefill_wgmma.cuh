@@ -13,9 +13,10 @@
  *
  * Warps: 0 - 3 and 4 - 7 consume; 8 fills a ring of stages (a unit each, 64 columns); 9 - 11 make
  * the inverse root mean squares of the tokens while the products are under way. The grid is
- * persistent. Stages run on across blocks, so that a block's first ones arrive while the last
- * block is finished; and the first warpgroup is kept some stages ahead of the second, so that
- * one computes with the whole of the tensor cores while the other finishes. */
+ * persistent, and may share out its last blocks by units (prefill_walk). Stages run on across
+ * blocks, so that a block's first ones arrive while the last block is finished; and the first
+ * warpgroup is kept some stages ahead of the second, so that one computes with the whole of the
+ * tensor cores while the other finishes. */
 #ifndef FIMD_KERNELS_PREFILL_WGMMA_CUH
 #define FIMD_KERNELS_PREFILL_WGMMA_CUH
 
@@ -29,6 +30,14 @@ enum {
   PREFILL_WGMMA_BLOCK = PREFILL_WGMMA_TOKENS * 64, /* bytes of 32 columns of activations */
   PREFILL_RMS_THREADS = 96,
   PREFILL_CONSUMER_WARPS = 8,
+  PREFILL_LEAST_PART = 3,    /* units */
+  PREFILL_LEAST_SHARED = 64, /* units of a block: for fewer the sums cost more than they save */
+  PREFILL_LEAST_RANGE = 16,  /* units of a rank */
+  PREFILL_SHARING_COST = 20, /* units' time, for leaving sums and taking them */
+  PREFILL_SHARED_MOST = 56 << 20, /* bytes of both operands: Hopper's second cache has 50 MB */
+  PREFILL_RANKS = 1024,
+  PREFILL_GIVEN_BYTES = PREFILL_RANKS * 2 * 4,
+  PREFILL_SUMS_BYTES = 64 * PREFILL_WGMMA_TOKENS * 4, /* of a warpgroup */
 };
 
 template <int KIND> struct prefill_stage {
@@ -86,16 +95,62 @@ __device__ __forceinline__ void prefill__mma_hold(const uint32_t a[4], int never
 
 /* ---- the roles --------------------------------------------------------------------------- */
 
-/* Blocks that a block takes: the same for all of its roles. */
+/* Units from .. to - 1 of one of the op's blocks. */
+struct prefill_part {
+  int index, from, to;
+};
+
+/* What a block takes, the same for all of its roles: blocks of the op in turns. Where the last turn
+ * would leave multiprocessors idle (g.scratch), the last one or two are shared out by units, in
+ * ranges as long for each rank: what a rank takes is then the end of an op's block, some whole
+ * ones, and the beginning of another. The rank that has a block's beginning finishes it, with the
+ * sums of those that have the rest. They are the ranks after it, so the thread blocks before it,
+ * which are there already. */
 struct prefill_walk {
-  int first, stride, count;
+  int first, stride, count, units;
+  int whole; /* blocks that are taken in turns */
+  int rank, begin, end; /* units that are shared out, from block `whole` on */
   int row_blocks, token_blocks;
   __device__ __forceinline__ prefill_walk(const cuda_gemm &g) {
     first = blockIdx.x;
     stride = gridDim.x;
+    units = g.units;
     row_blocks = (g.tiles + PREFILL_TILES - 1) / PREFILL_TILES;
     token_blocks = g.groups / (PREFILL_WGMMA_TOKENS / 8);
     count = row_blocks * token_blocks;
+    whole = count;
+    rank = begin = end = 0;
+    if (g.scratch) {
+      whole = max(0, count / stride - 1) * stride;
+      rank = stride - 1 - first;
+      begin = bound(rank);
+      end = bound(rank + 1);
+    }
+  }
+  /* Where a rank's units begin. */
+  __device__ __forceinline__ int bound(int rank) const {
+    int at = (count - whole) * units * rank / stride, behind = at % units;
+    if (behind < PREFILL_LEAST_PART) return at - behind;
+    return units - behind < PREFILL_LEAST_PART ? at + units - behind : at;
+  }
+  __device__ __forceinline__ prefill_part shared(int at) const {
+    prefill_part part = {count, 0, 0};
+    if (at < end) {
+      int block = at / units;
+      part.index = whole + block;
+      part.from = at - block * units;
+      part.to = min(units, part.from + end - at);
+    }
+    return part;
+  }
+  __device__ __forceinline__ prefill_part start() const {
+    return first < whole ? prefill_part{first, 0, units} : shared(begin);
+  }
+  /* Over where index is `count`. */
+  __device__ __forceinline__ prefill_part next(const prefill_part &part) const {
+    if (part.index >= whole) return shared((part.index - whole) * units + part.to);
+    return part.index + stride < whole ? prefill_part{part.index + stride, 0, units}
+                                       : shared(begin);
   }
   __device__ __forceinline__ prefill_place place(int index) const {
     return prefill__place(index, row_blocks, token_blocks);
@@ -128,20 +183,21 @@ __device__ __forceinline__ void prefill__produce(const cuda_gemm &g, prefill_sha
       hopper__copy(s.stage[at].b[i], b, PREFILL_WGMMA_BLOCK, &s.full[at]);
   };
 
-  int early = min((int)STAGES, g.units);
-  prefill_place place = walk.place(walk.first);
-  for (int u = 0; u < early; u++) weights(place, u, u);
+  prefill_part part = walk.start();
+  int early = min((int)STAGES, part.to - part.from);
+  prefill_place place = walk.place(part.index);
+  for (int u = 0; u < early; u++) weights(place, part.from + u, u);
   device__wait();
   device__trigger();
   /* What ordinary stores of the launch before left in memory, for the copies to read. */
   hopper__fence_async();
-  for (int u = 0; u < early; u++) activations(place, u, u);
+  for (int u = 0; u < early; u++) activations(place, part.from + u, u);
 
   hopper_slot slot = {early % STAGES, early / STAGES};
-  int u = early;
-  for (int index = walk.first; index < walk.count; index += walk.stride, u = 0) {
-    place = walk.place(index);
-    for (; u < g.units; u++) {
+  part.from += early;
+  for (; part.index < walk.count; part = walk.next(part)) {
+    place = walk.place(part.index);
+    for (int u = part.from; u < part.to; u++) {
       hopper__mbarrier_await(&s.empty[slot.at], slot.parity ^ 1);
       weights(place, u, slot.at);
       activations(place, u, slot.at);
@@ -159,8 +215,9 @@ __device__ __forceinline__ void prefill__make_rms(const cuda_gemm &g, prefill_sh
   if (!g.ss) return;
   int n = *g.count;
   hopper_slot slot = {0, 0};
-  for (int index = walk.first; index < walk.count; index += walk.stride) {
-    int t0 = walk.place(index).token * PREFILL_WGMMA_TOKENS;
+  for (prefill_part part = walk.start(); part.index < walk.count; part = walk.next(part)) {
+    if (part.from > 0) continue; /* another block finishes it */
+    int t0 = walk.place(part.index).token * PREFILL_WGMMA_TOKENS;
     hopper__mbarrier_await(&s.rms_empty[slot.at], slot.parity ^ 1);
     for (int i = thread; i < PREFILL_WGMMA_TOKENS; i += PREFILL_RMS_THREADS)
       s.rms[slot.at][i] = prefill__inverse_rms(g, t0 + i, n);
@@ -272,6 +329,55 @@ __device__ __forceinline__ void prefill__multiply(float (&d)[128], int units,
   hopper__mma_finish(d);
 }
 
+/* ---- sums of a part ---------------------------------------------------------------------- */
+
+__device__ __forceinline__ uint32_t *prefill__given(const cuda_gemm &g, int rank, int warpgroup) {
+  return (uint32_t *)g.scratch + 2 * rank + warpgroup;
+}
+
+__device__ __forceinline__ float4 *prefill__sums(const cuda_gemm &g, int rank, int warpgroup,
+                                                 int thread) {
+  char *sums = (char *)g.scratch + PREFILL_GIVEN_BYTES;
+  return (float4 *)(sums + (size_t)(2 * rank + warpgroup) * PREFILL_SUMS_BYTES) + thread;
+}
+
+/* Leaves a warpgroup's sums for the rank that finishes the block. */
+__device__ __forceinline__ void prefill__give(const cuda_gemm &g, const float (&d)[128], int rank,
+                                              int warpgroup, int thread) {
+  float4 *to = prefill__sums(g, rank, warpgroup, thread);
+#pragma unroll
+  for (int i = 0; i < 32; i++)
+    __stcg(to + 128 * i, make_float4(d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]));
+  __threadfence();
+  prefill__sync(warpgroup);
+  if (thread == 0)
+    asm volatile("st.release.gpu.global.u32 [%0], 1;" ::"l"(prefill__given(g, rank, warpgroup))
+                 : "memory");
+}
+
+/* Adds them, once they are there, and leaves word that they may come again. */
+__device__ __forceinline__ void prefill__take(const cuda_gemm &g, float (&d)[128], int rank,
+                                              int warpgroup, int thread) {
+  if (thread == 0) {
+    uint32_t *given = prefill__given(g, rank, warpgroup), there;
+    do {
+      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(there) : "l"(given) : "memory");
+    } while (!there);
+    *given = 0;
+    __threadfence();
+  }
+  prefill__sync(warpgroup);
+  const float4 *from = prefill__sums(g, rank, warpgroup, thread);
+#pragma unroll
+  for (int i = 0; i < 32; i++) {
+    float4 v = __ldcg(from + 128 * i);
+    d[4 * i] += v.x;
+    d[4 * i + 1] += v.y;
+    d[4 * i + 2] += v.z;
+    d[4 * i + 3] += v.w;
+  }
+}
+
 template <int KIND, int OP>
 __device__ __forceinline__ void prefill__consume(const cuda_gemm &g, prefill_shared<KIND> &s,
                                                  const prefill_walk &walk, int warp, int lane) {
@@ -285,18 +391,29 @@ __device__ __forceinline__ void prefill__consume(const cuda_gemm &g, prefill_sha
   device__trigger();
   int n = *g.count;
   /* The second begins when the first is so many units into its first block. */
-  int hand_over = warpgroup == 0 ? min((int)prefill_shared<KIND>::AHEAD, g.units) : 0;
+  prefill_part part = walk.start();
+  int hand_over =
+      warpgroup == 0 ? min((int)prefill_shared<KIND>::AHEAD, part.to - part.from) : 0;
   if (warpgroup == 1) device__barrier_sync(3, 256);
-  for (int index = walk.first; index < walk.count; index += walk.stride) {
-    prefill_place place = walk.place(index);
-    prefill__multiply<KIND>(d, g.units, s, slot, warp, lane, hand_over, g.kind < 0);
+  for (; part.index < walk.count; part = walk.next(part)) {
+    prefill_place place = walk.place(part.index);
+    prefill__multiply<KIND>(d, part.to - part.from, s, slot, warp, lane, hand_over, g.kind < 0);
     hand_over = 0;
+    int thread = (warp & 3) * 32 + lane;
+    if (part.from > 0) {
+      prefill__give(g, d, walk.rank, warpgroup, thread);
+      continue;
+    }
+    int block_end = (part.index - walk.whole + 1) * g.units;
+    if (part.to < g.units)
+      for (int rank = walk.rank + 1; walk.bound(rank) < block_end; rank++)
+        prefill__take(g, d, rank, warpgroup, thread);
 
     if (g.ss) hopper__mbarrier_await(&s.rms_full[rms_slot.at], rms_slot.parity);
     int tile = place.row * PREFILL_TILES + warpgroup * 4;
     prefill__finish_all<OP>(g, d, g.tile0 + tile, max(0, min(4, g.tiles - tile)),
                             walk.group(place), g.ss ? s.rms[rms_slot.at] : NULL, n,
-                            s.packed[warpgroup], warpgroup, (warp & 3) * 32 + lane);
+                            s.packed[warpgroup], warpgroup, thread);
     if (g.ss) {
       __syncwarp();
       if (lane == 0) hopper__mbarrier_arrive(&s.rms_empty[rms_slot.at]);
@@ -341,14 +458,33 @@ __global__ void __launch_bounds__(PREFILL_WGMMA_THREADS, 1)
 #endif
 }
 
-template <int KIND, int OP>
-cudaError_t prefill__launch_wgmma(const cuda_device *d, const cuda_gemm *g) {
-  static_assert(sizeof(prefill_shared<KIND>) <= 227 * 1024, "what a block may have");
+static inline int prefill__blocks(const cuda_gemm *g) {
   int row_blocks = (g->tiles + PREFILL_TILES - 1) / PREFILL_TILES;
-  int blocks = row_blocks * (g->groups / (PREFILL_WGMMA_TOKENS / 8));
-  launch_config c(d, dim3(blocks < d->sms ? blocks : d->sms), PREFILL_WGMMA_THREADS,
+  return row_blocks * (g->groups / (PREFILL_WGMMA_TOKENS / 8));
+}
+
+/* Whether its blocks are shared out by units. Ranks are not at the same columns at the same time,
+ * as blocks that are taken in turns are, so all of both operands must stay in the second cache. */
+static inline bool prefill__shares(const cuda_device *d, const cuda_gemm *g) {
+  int blocks = prefill__blocks(g), turns = (blocks + d->sms - 1) / d->sms;
+  int range = blocks * g->units / d->sms;
+  int64_t weights = (int64_t)g->tiles * g->units * cuda__unit_bytes((cuda_kind)g->kind);
+  int64_t activations = (int64_t)g->groups * g->units * 1024;
+  return d->hopper && d->prefill_scratch && g->units >= PREFILL_LEAST_SHARED &&
+         range >= PREFILL_LEAST_RANGE && range + PREFILL_SHARING_COST < turns * g->units &&
+         weights + activations <= PREFILL_SHARED_MOST;
+}
+
+template <int KIND, int OP>
+cudaError_t prefill__launch_wgmma(const cuda_device *d, const cuda_gemm *op) {
+  static_assert(sizeof(prefill_shared<KIND>) <= 227 * 1024, "what a block may have");
+  cuda_gemm g = *op;
+  int blocks = prefill__blocks(op);
+  bool shares = prefill__shares(d, op);
+  g.scratch = shares ? d->prefill_scratch : NULL;
+  launch_config c(d, dim3(shares || blocks > d->sms ? d->sms : blocks), PREFILL_WGMMA_THREADS,
                   (int)sizeof(prefill_shared<KIND>));
-  return c.launch(prefill__wgmma<KIND, OP>, *g);
+  return c.launch(prefill__wgmma<KIND, OP>, g);
 }
 
 #endif

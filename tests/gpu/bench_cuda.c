@@ -1,14 +1,15 @@
 /* bench_cuda.c - times forward passes at true shapes over the ops of kernels/, random weights.
  *
  *   bench_cuda [--backend cuda] [--shape 1.5b] [--type BF16] [--context 2048] [--runs 100] [--ops]
- *              [--steps N,N] [--no-prefill] [--tree] [--gap 0]
+ *              [--steps N,N] [--prefill N,N] [--no-prefill] [--tree] [--gap 0]
  *
  * Wall time of a whole step as the engine does it: numbers in, launch, answer back. All layers
  * have the same random matrices in host memory, but each its own on the device. --ops: what each
- * op takes, all layers' of it one after another. --runs: of a step, per figure (the median of
- * them). --steps: of so many tokens alone. --tree: steps of 2 to 128 tokens are trees (row i
- * hangs on row i / 2), as drafts are, and not one row after another. --gap: milliseconds of rest
- * before each step, as between keystrokes: an idle GPU lowers its clocks. */
+ * op takes, all layers' of it one after another. --prefill: multiples of 64, in place of 512 and
+ * 2,048. --runs: of a step, per figure (the median of them). --steps: of so many tokens alone.
+ * --tree: steps of 2 to 128 tokens are trees (row i hangs on row i / 2), as drafts are, and not one
+ * row after another. --gap: milliseconds of rest before each step, as between keystrokes: an idle
+ * GPU lowers its clocks. */
 #include <unistd.h>
 
 #include "tests/bench/timing.h"
@@ -136,8 +137,19 @@ static double time_op(toy_device *d, int op, int n, int kv_len, int repeat) {
   return median(ms, 40);
 }
 
+static const char *const names[] = {"qkv", "attend", "o", "gate_up", "down", "head"};
+
+/* Of a prefill of n tokens. */
+static void report_prefill_ops(toy_device *d, int n) {
+  double base = time_op(d, 9, n, 0, 1);
+  printf("ops n %d, us each:", n);
+  for (int op = 0; op < 5; op++)
+    printf(" %s %.1f", names[op], (time_op(d, op, n, 0, 1) - base) * 1e3 / d->model->shape.layers);
+  printf("\n");
+  fflush(stdout);
+}
+
 static void report_ops(toy_device *d, int context) {
-  static const char *names[] = {"qkv", "attend", "o", "gate_up", "down", "head"};
   static const int ns[] = {1, 8, 12, 16, 32, 64};
   for (size_t j = 0; j < sizeof ns / sizeof *ns; j++) {
     printf("ops n %2d, us each:", ns[j]);
@@ -164,12 +176,13 @@ static bool listed(const char *list, int n) {
 
 int main(int argc, char **argv) {
   const char *backend = "cuda", *type_name = "BF16", *shape_name = "1.5b";
-  int context = 2048, prefill = 1;
+  int context = 2048;
   bool ops = false;
-  const char *only = NULL;
+  const char *only = NULL, *prefill = "512,2048";
   for (int i = 1; i < argc; i++) {
     if (!strcmp(argv[i], "--ops")) ops = true;
-    else if (!strcmp(argv[i], "--no-prefill")) prefill = 0;
+    else if (!strcmp(argv[i], "--no-prefill")) prefill = "";
+    else if (i + 1 < argc && !strcmp(argv[i], "--prefill")) prefill = argv[++i];
     else if (!strcmp(argv[i], "--tree")) trees = true;
     else if (i + 1 < argc && !strcmp(argv[i], "--steps")) only = argv[++i];
     else if (i + 1 < argc && !strcmp(argv[i], "--backend")) backend = argv[++i];
@@ -204,10 +217,12 @@ int main(int argc, char **argv) {
   for (int i = 0; i < MOST; i++) ids[i] = toy_below(&r, shape.vocab);
   printf("%s %s %s: made in %.1f s, loaded in %.1f s\n", kernels_description(d.k), shape_name,
          type_name, (made - start) / 1e3, (now_ms() - made) / 1e3);
-  if (prefill)
-    for (int n = 512; n <= 2048; n *= 4)
+  for (int n = 64; n <= 2048; n += 64)
+    if (listed(prefill, n)) {
       printf("prefill %d: %.3f ms\n", n, time_step(&d, n, 0, 1));
-  fflush(stdout);
+      fflush(stdout);
+      if (ops && n > 128) report_prefill_ops(&d, n);
+    }
   static const int counts[] = {1, 2, 4, 8, 12, 16, 32, 48, 64, 96, 128};
   double one = 0;
   printf("steps at %d:", context);

@@ -105,6 +105,46 @@ static void bits_in_every_batch_plain(void **state) {
   every_batch("cuda:plain");
 }
 
+/* The logits of the last of ids[0 .. before + n - 1], in steps of 100, are near those of one step
+ * for the last n; and those are the same whenever they are computed. */
+static void compare_prefill(toy_device *d, const char *backend, const char *name, int vocab,
+                            int before, int n, int times) {
+  int last = n - 1;
+  size_t row = (size_t)vocab, bytes = row * sizeof(float);
+  float *want = toy_alloc(bytes), *first = toy_alloc(bytes);
+  kernels_result result;
+  for (int at = 0; at < before + n;) {
+    int some = before + n - at < 100 ? before + n - at : 100, end = some - 1;
+    kernels_batch step = {.n = some, .ids = ids + at, .pos = pos + at, .kv_len = at,
+                          .n_out = 1, .out = &end, .top_k = 1, .want_logits = true};
+    toy_step(d, &step, &result);
+    at += some;
+  }
+  memcpy(want, result.logits, bytes);
+  for (int at = 0; at < before;) { /* the same beginning */
+    int some = before - at < 100 ? before - at : 100;
+    kernels_batch step = {.n = some, .ids = ids + at, .pos = pos + at, .kv_len = at};
+    toy_step(d, &step, NULL);
+    at += some;
+  }
+  for (int i = 0; i < times; i++) {
+    kernels_batch step = {.n = n, .ids = ids + before, .pos = pos + before, .kv_len = before,
+                          .n_out = 1, .out = &last, .top_k = 1, .want_logits = true};
+    toy_step(d, &step, &result);
+    if (i == 0) memcpy(first, result.logits, bytes);
+    if (memcmp(first, result.logits, bytes)) fail_msg("prefill %d differs from the first", i);
+  }
+  double error = 0, square = 0;
+  for (size_t i = 0; i < row; i++) {
+    error += pow((double)first[i] - want[i], 2);
+    square += pow(want[i], 2);
+  }
+  printf("%s, %s: prefill of %d after %d: NMSE %.2g\n", backend, name, n, before, error / square);
+  free(want);
+  free(first);
+  if (!(error < 1e-4 * square)) fail_msg("prefill differs from small steps");
+}
+
 /* A long prompt in one large step leaves what small steps leave, up to rounding. */
 static void prefill_agrees(void **state) {
   (void)state;
@@ -120,40 +160,33 @@ static void prefill_agrees(void **state) {
         skip();
       }
       static const int lengths[][2] = {{129, 0}, {255, 0}, {256, 7}, {300, 100}, {1024, 512}, {777, 300}};
-      for (int c = 0; c < 6; c++) {
-        int n = lengths[c][0], before = lengths[c][1], last = n - 1;
-        size_t row = (size_t)m.shape.vocab;
-        float *want = toy_alloc(row * sizeof *want);
-        kernels_result result;
-        for (int at = 0; at < before + n;) {
-          int some = before + n - at < 100 ? before + n - at : 100, end = some - 1;
-          kernels_batch step = {.n = some, .ids = ids + at, .pos = pos + at, .kv_len = at,
-                                .n_out = 1, .out = &end, .top_k = 1, .want_logits = true};
-          toy_step(&d, &step, &result);
-          at += some;
-        }
-        memcpy(want, result.logits, row * sizeof *want);
-        for (int at = 0; at < before;) { /* the same beginning */
-          int some = before - at < 100 ? before - at : 100;
-          kernels_batch step = {.n = some, .ids = ids + at, .pos = pos + at, .kv_len = at};
-          toy_step(&d, &step, NULL);
-          at += some;
-        }
-        kernels_batch step = {.n = n, .ids = ids + before, .pos = pos + before, .kv_len = before,
-                              .n_out = 1, .out = &last, .top_k = 1, .want_logits = true};
-        toy_step(&d, &step, &result);
-        double error = 0, square = 0;
-        for (size_t i = 0; i < row; i++) {
-          error += pow((double)result.logits[i] - want[i], 2);
-          square += pow(want[i], 2);
-        }
-        printf("%s, %s: prefill of %d after %d: NMSE %.2g\n", backends[b], varieties[v].name, n,
-               before, error / square);
-        free(want);
-        if (!(error < 1e-4 * square)) fail_msg("prefill differs from small steps");
-      }
+      for (int c = 0; c < 6; c++)
+        compare_prefill(&d, backends[b], varieties[v].name, m.shape.vocab, lengths[c][1],
+                        lengths[c][0], 2);
       toy_device_close(&d);
     }
+    toy_model_free(&m);
+  }
+}
+
+/* At shapes where blocks share out their work (prefill_wgmma.cuh), with a rest of every size. */
+static void prefill_shared_agrees(void **state) {
+  (void)state;
+  toy_random r = {toy_seed()};
+  kernels_shape shape = {.layers = 1, .hidden = 1536, .heads = 12, .kv_heads = 2, .head_dim = 128,
+                         .intermediate = 8960, .vocab = 512, .rope_theta = 1e6f, .rms_eps = 1e-6f};
+  static const kernels_type types[] = {KERNELS_BF16, KERNELS_Q8_0, KERNELS_Q4_K, KERNELS_Q6_K};
+  for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+    toy_model m = toy_model_new(&r, &shape, types[t], types[t]);
+    for (int i = 0; i < SLOTS; i++) ids[i] = toy_below(&r, m.shape.vocab), pos[i] = i;
+    toy_device d;
+    if (!toy_device_open(&d, &m, "cuda", 0, 2048, 2048)) {
+      toy_model_free(&m);
+      skip();
+    }
+    for (int n = 200; n <= 2000; n += 257)
+      compare_prefill(&d, "cuda", kernels_type_name(types[t]), shape.vocab, 0, n, 20);
+    toy_device_close(&d);
     toy_model_free(&m);
   }
 }
@@ -163,6 +196,7 @@ int main(void) {
       cmocka_unit_test(bits_in_every_batch),
       cmocka_unit_test(bits_in_every_batch_plain),
       cmocka_unit_test(prefill_agrees),
+      cmocka_unit_test(prefill_shared_agrees),
   };
   const char *only = getenv("FIMD_TEST_ONLY");
   if (only) cmocka_set_test_filter(only);
