@@ -21,7 +21,6 @@
 #include "engine/score.h"
 
 #define MOST 64           /* guesses of a step, unless the caller says */
-#define LOGITS_MOST 15    /* where all rows' logits come to the host */
 #define FLOOR 0.001f      /* least chance of a guess */
 #define REST_MOST 8       /* steps without looking for guesses, after looking in vain */
 #define NODE_MS 1.5e-3    /* of the host for a guess, until it is known: as of so many guesses */
@@ -203,7 +202,6 @@ static void draft(run *r) {
   const engine_draft *o = &r->p->draft;
   const cost_curve *c = &r->s->engine->cost;
   int most = least(o->most > 0 ? o->most : MOST, room(r) - r->window_rows);
-  if (r->sample || r->choosing) most = least(most, LOGITS_MOST);
   most = least(most, DRAFT_NODES_MAX);
   d->tree.n = 0;
   d->looked = false;
@@ -287,6 +285,12 @@ static void learn(void *user) {
   }
 }
 
+/* What the cache holds is not known any more. */
+static int lose_cache(run *r, int rc) {
+  r->s->n = r->s->n_cached = 0;
+  return rc;
+}
+
 static void in_step(void *user) {
   run *r = user;
   if (r->d != NULL) learn(r->d);
@@ -314,17 +318,13 @@ static int compute(run *r, kernels_result *result) {
   batch.want_logsumexp = r->p->score;
   if (r->p->score && batch.top_k < SCORE_TOP_K)
     batch.top_k = least(SCORE_TOP_K, s->engine->info[0].vocab);
-  batch.want_logits = r->sample || r->choosing;
   double start = engine__now_ms();
   forward_errand errand = {.run = in_step, .user = r};
   int rc = engine__device_step(s->engine, s->cache, &batch, &errand, result);
   double ms = engine__now_ms() - start;
   r->r.host_ms -= ms;
   r->r.steps++;
-  if (rc != ENGINE_OK) {
-    s->n = s->n_cached = 0; /* what the cache holds is not known any more */
-    return rc;
-  }
+  if (rc != ENGINE_OK) return lose_cache(r, rc);
   if (r->d != NULL) {
     cost_seen(&s->engine->cost, batch.n, ms);
     if (!r->p->draft.all_of_them) cost_paid(&s->engine->cost, r->d->tree.n > 0);
@@ -333,16 +333,22 @@ static int compute(run *r, kernels_result *result) {
   return ENGINE_OK;
 }
 
-static int32_t choose(run *r, const kernels_result *result, int row) {
-  const float *logits = result->logits;
-  if (logits != NULL) logits += (size_t)row * (size_t)r->s->engine->info[0].vocab;
-  if (r->choosing) {
-    int32_t id = 0;
-    r->choosing = r->p->choose(r->p->choose_user, logits, &id);
-    return id;
-  }
-  if (r->replayed < r->p->n_replay) return r->p->replay[r->replayed++];
-  return r->sample ? sampler_draw(&r->draw, logits, NULL) : result->top_ids[row * result->top_k];
+/* The token after a row's: the caller's choice, a draw or the likeliest. 0 or an engine_status. */
+static int choose(run *r, const kernels_result *result, int row, int32_t *id) {
+  bool replays = !r->choosing && r->replayed < r->p->n_replay;
+  const float *logits = NULL; /* of few rows, as most are not on the path */
+  *id = result->top_ids[row * result->top_k];
+  int rc = ENGINE_OK;
+  if (r->choosing || (r->sample && !replays))
+    rc = forward_status(kernels_logits(r->s->engine->kernels, row, &logits));
+  if (rc != ENGINE_OK) return rc;
+  if (r->choosing)
+    r->choosing = r->p->choose(r->p->choose_user, logits, id);
+  else if (replays)
+    *id = r->p->replay[r->replayed++];
+  else if (r->sample)
+    *id = sampler_draw(&r->draw, logits, NULL);
+  return ENGINE_OK;
 }
 
 static int find_child(const draft_tree *t, int parent, int32_t id) {
@@ -351,19 +357,21 @@ static int find_child(const draft_tree *t, int parent, int32_t id) {
   return DRAFT_ROOT;
 }
 
-/* Follows the model's choices through the tree: came[n], of which the first n - 1 are nodes. True:
- * the last one is a stop token. */
-static bool accept(run *r, const kernels_result *result) {
+/* Follows the model's choices through the tree: came[n], of which the first n - 1 are nodes.
+ * *stopped: the last one is a stop token. 0 or an engine_status. */
+static int accept(run *r, const kernels_result *result, bool *stopped) {
   int most = r->p->max_tokens - r->r.tokens, node = DRAFT_ROOT;
   r->n = 0;
   for (;;) {
+    int32_t id;
     r->given[r->n] = r->choosing;
-    int32_t id = choose(r, result, 1 + node);
+    int rc = choose(r, result, 1 + node, &id);
+    if (rc != ENGINE_OK) return rc;
     r->came[r->n++] = id;
-    if (!r->p->ignore_stop && engine_token_is_stop(r->s->engine, id)) return true;
-    if (r->n == most || r->d == NULL) return false;
+    *stopped = !r->p->ignore_stop && engine_token_is_stop(r->s->engine, id);
+    if (*stopped || r->n == most || r->d == NULL) return ENGINE_OK;
     node = find_child(&r->d->tree, node, id);
-    if (node == DRAFT_ROOT) return false;
+    if (node == DRAFT_ROOT) return ENGINE_OK;
     r->path[r->n - 1] = node;
   }
 }
@@ -380,8 +388,7 @@ static int compact(run *r) {
   }
   if (!moved) return ENGINE_OK;
   int rc = forward_status(kernels_cache_move(s->engine->kernels, s->cache, from, n, to));
-  if (rc != ENGINE_OK) s->n = s->n_cached = 0;
-  return rc;
+  return rc == ENGINE_OK ? rc : lose_cache(r, rc);
 }
 
 /* Keeps what the step has taught, for the time when the next one is under way; the text is told at
@@ -426,8 +433,7 @@ static int tell_score(run *r, const kernels_result *result, score *out, engine_s
   if (!r->p->score) return ENGINE_OK;
   score_path path = {.nodes = r->path, .given = r->given, .vocab = s->engine->info[0].vocab};
   int rc = forward_status(score_step(out, s->engine->kernels, result, &path, told));
-  if (rc != ENGINE_OK) s->n = s->n_cached = 0;
-  return rc;
+  return rc == ENGINE_OK ? rc : lose_cache(r, rc);
 }
 
 static int step(run *r, int (*on_step)(void *user, const engine_step *step), void *user,
@@ -436,7 +442,9 @@ static int step(run *r, int (*on_step)(void *user, const engine_step *step), voi
   score likely;
   int rc = compute(r, &result);
   if (rc != ENGINE_OK) return rc;
-  bool stopped = accept(r, &result);
+  bool stopped;
+  rc = accept(r, &result, &stopped);
+  if (rc != ENGINE_OK) return lose_cache(r, rc);
   int n = stopped ? r->n - 1 : r->n;
   engine_step told = {.ids = r->came, .n = n};
   rc = tell_score(r, &result, &likely, &told);

@@ -80,6 +80,7 @@ struct kernels_backend {
    * up before its head; what is left of it is to be cleared away. */
   int (*end)(kernels *k, kernels_result *result);
   int (*logit)(kernels *k, int row, int32_t id, float *out); /* of a step that had a head */
+  int (*logits)(kernels *k, int row, const float **out);     /* likewise */
 };
 
 /* Writes a formatted phrase to err, if there is room for any. */

@@ -373,9 +373,16 @@ int kernels_end(kernels *k, kernels_result *result) {
   return rc;
 }
 
+static bool has_row(const kernels *k, int row) {
+  return k && !k->in_step && k->have_logits && in_range(row, 0, k->batch.n_out - 1);
+}
+
 int kernels_logit(kernels *k, int row, int32_t id, float *out) {
-  if (!k || !out || k->in_step || !k->have_logits || !in_range(row, 0, k->batch.n_out - 1) ||
-      !in_range(id, 0, k->shape.vocab - 1))
-    return KERNELS_EINVAL;
+  if (!out || !has_row(k, row) || !in_range(id, 0, k->shape.vocab - 1)) return KERNELS_EINVAL;
   return k->backend->logit(k, row, id, out);
+}
+
+int kernels_logits(kernels *k, int row, const float **out) {
+  if (!out || !has_row(k, row)) return KERNELS_EINVAL;
+  return k->backend->logits(k, row, out);
 }

@@ -226,5 +226,8 @@ int kernels_end(kernels *k, kernels_result *result);
  * token that is not among the top k, without bringing all of them. row: of the output. A GPU takes
  * some ten microseconds for each. KERNELS_EINVAL: there is no such logit. */
 int kernels_logit(kernels *k, int row, int32_t id, float *out);
+/* Likewise all of a row's: *out becomes [vocab], borrowed until the next call of this or of
+ * kernels_begin. A GPU takes some thirty microseconds: less than want_logits does for many rows. */
+int kernels_logits(kernels *k, int row, const float **out);
 
 #endif

@@ -224,4 +224,5 @@ const kernels_backend kernels__cpu = {
     .head = fast__head,
     .end = fast__end,
     .logit = fast__logit,
+    .logits = fast__logits,
 };

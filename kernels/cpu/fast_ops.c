@@ -449,7 +449,14 @@ int fast__end(kernels *k, kernels_result *result) {
   return KERNELS_OK;
 }
 
+int fast__logits(kernels *k, int row, const float **out) {
+  *out = ((fast *)k)->results.logits + (size_t)row * (size_t)k->shape.vocab;
+  return KERNELS_OK;
+}
+
 int fast__logit(kernels *k, int row, int32_t id, float *out) {
-  *out = ((fast *)k)->results.logits[(size_t)row * (size_t)k->shape.vocab + (size_t)id];
+  const float *logits;
+  fast__logits(k, row, &logits);
+  *out = logits[id];
   return KERNELS_OK;
 }

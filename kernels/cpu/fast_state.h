@@ -57,6 +57,7 @@ int fast__head(kernels *k, const kernels_buffer *x, const kernels_buffer *norm,
                const kernels_weight *w);
 int fast__end(kernels *k, kernels_result *result);
 int fast__logit(kernels *k, int row, int32_t id, float *out);
+int fast__logits(kernels *k, int row, const float **out);
 
 /* fast_attend.c */
 int fast__attend(kernels *k, int layer, const kernels_buffer *q, kernels_buffer *a);

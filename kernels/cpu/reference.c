@@ -352,8 +352,15 @@ static int reference_end(kernels *k, kernels_result *result) {
   return KERNELS_OK;
 }
 
+static int reference_logits(kernels *k, int row, const float **out) {
+  *out = ((reference *)k)->results.logits + (size_t)row * (size_t)k->shape.vocab;
+  return KERNELS_OK;
+}
+
 static int reference_logit(kernels *k, int row, int32_t id, float *out) {
-  *out = ((reference *)k)->results.logits[(size_t)row * (size_t)k->shape.vocab + (size_t)id];
+  const float *logits;
+  reference_logits(k, row, &logits);
+  *out = logits[id];
   return KERNELS_OK;
 }
 
@@ -379,4 +386,5 @@ const kernels_backend kernels__cpu_reference = {
     .head = reference_head,
     .end = reference_end,
     .logit = reference_logit,
+    .logits = reference_logits,
 };

@@ -220,6 +220,7 @@ static void cuda_close(kernels *k) {
   }
   if (c->output) cudaFreeHost(c->output);
   if (c->host_logits) cudaFreeHost(c->host_logits);
+  if (c->host_row) cudaFreeHost(c->host_row);
   if (c->d.stream) cudaStreamDestroy(c->d.stream);
   /* After a failure the context answers every call with it; only a new one is of use. */
   if (c->failed) cudaDeviceReset();
@@ -289,4 +290,5 @@ const kernels_backend kernels__cuda = {
     .head = cuda__op_head,
     .end = cuda__end,
     .logit = cuda__logit,
+    .logits = cuda__logits,
 };

@@ -63,6 +63,7 @@ typedef struct cuda_backend {
   cuda_input *input;   /* pinned */
   cuda_output *output; /* pinned */
   float *host_logits;  /* pinned, [max_out, vocab], made when first asked for */
+  float *host_row;     /* pinned, [vocab], likewise */
   cuda_step *step;
   uint32_t *number, *finished;
   int32_t *out, *moves, *ids, *pos;
@@ -143,6 +144,7 @@ int cuda__op_head(kernels *k, const kernels_buffer *x, const kernels_buffer *nor
                   const kernels_weight *w);
 int cuda__end(kernels *k, kernels_result *result);
 int cuda__logit(kernels *k, int row, int32_t id, float *out);
+int cuda__logits(kernels *k, int row, const float **out);
 /* Forgets what was recorded for a cache (0: for all). */
 void cuda__graphs_drop(cuda_backend *c, uint32_t cache);
 

@@ -444,12 +444,27 @@ int cuda__end(kernels *k, kernels_result *result) {
 }
 
 /* By way of pinned memory, which is not written to behind anyone's back. */
+static int fetch(cuda_backend *c, int row, int32_t id, size_t n, float *to) {
+  const float *from = c->logits + (size_t)row * (size_t)c->head.shape.vocab + (size_t)id;
+  cudaError_t e =
+      cudaMemcpyAsync(to, from, n * sizeof *from, cudaMemcpyDeviceToHost, c->d.stream);
+  if (e == cudaSuccess) e = cudaStreamSynchronize(c->d.stream);
+  return cuda__check(c, e);
+}
+
 int cuda__logit(kernels *k, int row, int32_t id, float *out) {
   cuda_backend *c = cuda__of(k);
-  const float *from = c->logits + (size_t)row * (size_t)k->shape.vocab + (size_t)id;
-  cudaError_t e = cudaMemcpyAsync(&c->output->logit, from, sizeof *from, cudaMemcpyDeviceToHost,
-                                  c->d.stream);
-  if (e == cudaSuccess) e = cudaStreamSynchronize(c->d.stream);
+  int rc = fetch(c, row, id, 1, &c->output->logit);
   *out = c->output->logit;
-  return cuda__check(c, e);
+  return rc;
+}
+
+int cuda__logits(kernels *k, int row, const float **out) {
+  cuda_backend *c = cuda__of(k);
+  size_t n = (size_t)k->shape.vocab;
+  int rc = KERNELS_OK;
+  if (!c->host_row) rc = cuda__status(cudaMallocHost((void **)&c->host_row, n * sizeof(float)));
+  if (!rc) rc = fetch(c, row, 0, n, c->host_row);
+  *out = c->host_row;
+  return rc;
 }

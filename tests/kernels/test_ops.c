@@ -554,6 +554,7 @@ static void sums_and_single_logits(void **state) {
                          .top_k = TOP_K};
       for (int round = 0; round < ROUNDS; round++) {
         kernels_result result;
+        const float *whole;
         float one = 0;
         b.want_logsumexp = round % 2 == 0;
         b.want_logits = round != 5;
@@ -569,10 +570,14 @@ static void sums_and_single_logits(void **state) {
           if (b.want_logsumexp) check_logsumexp(backends[i], of, s.vocab, result.logsumexp[row]);
           TOY_MUST(kernels_logit(d.k, row, id, &one));
           assert_memory_equal(&one, &of[id], sizeof one);
+          TOY_MUST(kernels_logits(d.k, row, &whole));
+          assert_memory_equal(whole, of, (size_t)s.vocab * sizeof *whole);
         }
         assert_int_equal(kernels_logit(d.k, N_OUT, 0, &one), KERNELS_EINVAL);
         assert_int_equal(kernels_logit(d.k, 0, s.vocab, &one), KERNELS_EINVAL);
         assert_int_equal(kernels_logit(d.k, -1, 0, &one), KERNELS_EINVAL);
+        assert_int_equal(kernels_logits(d.k, N_OUT, &whole), KERNELS_EINVAL);
+        assert_int_equal(kernels_logits(d.k, -1, &whole), KERNELS_EINVAL);
       }
       b.n_out = 0;
       b.want_logsumexp = true;
@@ -580,7 +585,9 @@ static void sums_and_single_logits(void **state) {
       float one;
       toy_step(&d, &b, &result);
       assert_null(result.logsumexp);
+      const float *whole;
       assert_int_equal(kernels_logit(d.k, 0, 0, &one), KERNELS_EINVAL);
+      assert_int_equal(kernels_logits(d.k, 0, &whole), KERNELS_EINVAL);
       toy_device_close(&d);
     }
     free(logits);
