@@ -362,10 +362,15 @@ bool completion_is_rules(const char *path) {
 
 /* ---- rule files ------------------------------------------------------------------------ */
 
+bool completion__errno_is_short(void) {
+  return errno == ENOMEM || errno == EMFILE || errno == ENFILE;
+}
+
 int completion__read_file(int fd, const char *name, size_t most, completion__buffer *text) {
   text->len = 0;
   int file = openat(fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   if (file < 0) {
+    if (completion__errno_is_short()) return COMPLETION_ENOMEM;
     bool absent = errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENXIO;
     return absent ? COMPLETION__READ_ABSENT : COMPLETION__READ_FAILED;
   }
@@ -379,6 +384,7 @@ int completion__read_file(int fd, const char *name, size_t most, completion__buf
     ssize_t n = read(file, part, sizeof part);
     if (n == 0) break;
     if (n > 0) status = completion__buffer_append(text, part, (size_t)n);
+    else if (completion__errno_is_short()) status = COMPLETION_ENOMEM;
     else if (errno != EINTR) status = COMPLETION__READ_FAILED;
     if (status == COMPLETION__READ && text->len > most) status = COMPLETION__READ_LARGE;
   }
@@ -407,7 +413,9 @@ int completion__ignore_folder(completion__ignore *g, int fd, size_t base) {
  * read is passed over, and a link is followed. */
 static int add_path(completion__ignore *g, const char *path) {
   char real[PATH_MAX];
-  int status = realpath(path, real) ? add_file(g, AT_FDCWD, real, 0) : 0;
+  int status = 0;
+  if (realpath(path, real)) status = add_file(g, AT_FDCWD, real, 0);
+  else if (completion__errno_is_short()) status = COMPLETION_ENOMEM;
   return status == COMPLETION_EINVAL ? 0 : status;
 }
 
@@ -423,13 +431,14 @@ static int add_users(completion__ignore *g) {
 /* ---- the repository -------------------------------------------------------------------- */
 
 /* Replaces `dir` by the path that the first line of a file says, after `key`: relative to
- * `from` unless absolute. False where there is no such line. */
-static bool path_from_file(char dir[PATH_MAX], const char *file, const char *key,
+ * `from` unless absolute. 1; 0: there is no such line; COMPLETION_ENOMEM. */
+static int path_from_file(char dir[PATH_MAX], const char *file, const char *key,
                            const char *from) {
   completion__buffer text = {0};
   char path[PATH_MAX];
   int n = -1;
-  if (completion__read_file(AT_FDCWD, file, PATH_MAX, &text) == COMPLETION__READ && text.len > 0 &&
+  int status = completion__read_file(AT_FDCWD, file, PATH_MAX, &text);
+  if (status == COMPLETION__READ && text.len > 0 &&
       strncmp(text.s, key, strlen(key)) == 0) {
     char *s = text.s + strlen(key);
     s[strcspn(s, "\r\n")] = 0;
@@ -438,9 +447,10 @@ static bool path_from_file(char dir[PATH_MAX], const char *file, const char *key
                   : -1;
   }
   completion__buffer_free(&text);
-  if (n <= 0 || n >= (int)sizeof path) return false;
+  if (status < 0) return status;
+  if (n <= 0 || n >= (int)sizeof path) return 0;
   memcpy(dir, path, (size_t)n + 1);
-  return true;
+  return 1;
 }
 
 static bool is_kind(const char *path, mode_t kind) {
@@ -448,10 +458,11 @@ static bool is_kind(const char *path, mode_t kind) {
   return stat(path, &st) == 0 && (st.st_mode & S_IFMT) == kind;
 }
 
-/* Whether the folder root[0..len] is a repository's top; `dir` gets its git directory. */
-static bool is_top(const char *root, size_t len, char dir[PATH_MAX]) {
+/* Whether the folder root[0..len] is a repository's top; `dir` gets its git directory. 1, 0 or
+ * COMPLETION_ENOMEM. */
+static int is_top(const char *root, size_t len, char dir[PATH_MAX]) {
   char top[PATH_MAX - 16], file[PATH_MAX + 8];
-  if (snprintf(top, sizeof top, "%.*s", (int)len, root) >= (int)sizeof top) return false;
+  if (snprintf(top, sizeof top, "%.*s", (int)len, root) >= (int)sizeof top) return 0;
   snprintf(dir, PATH_MAX, "%s/.git", top);
   if (is_kind(dir, S_IFREG)) return path_from_file(dir, dir, "gitdir: ", top);
   snprintf(file, sizeof file, "%s/HEAD", dir);
@@ -461,7 +472,8 @@ static bool is_top(const char *root, size_t len, char dir[PATH_MAX]) {
 static int add_repositorys(completion__ignore *g, char dir[PATH_MAX]) {
   char path[PATH_MAX + 16];
   snprintf(path, sizeof path, "%s/commondir", dir); /* of a worktree */
-  path_from_file(dir, path, "", dir);
+  int status = path_from_file(dir, path, "", dir);
+  if (status < 0) return status;
   snprintf(path, sizeof path, "%s/info/exclude", dir);
   return add_path(g, path);
 }
@@ -477,7 +489,7 @@ static int add_above(completion__ignore *g, const char *root, size_t top) {
     path[at > 0 ? at : 1] = 0;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC); /* may not be listed */
-    if (fd < 0) return COMPLETION_EINVAL;
+    if (fd < 0) return completion__errno_is_short() ? COMPLETION_ENOMEM : COMPLETION_EINVAL;
     int status = completion__ignore_folder(g, fd, at > top ? at - top : 0);
     close(fd);
     if (status < 0) return status;
@@ -491,10 +503,11 @@ int completion__ignore_open(completion__ignore *g, const char *root, const char 
                             bool *repository) {
   char dir[PATH_MAX];
   size_t len = strlen(root), top = len > 1 ? len : 0;
-  bool found;
-  while (!(found = is_top(root, top, dir)) && top > 0)
+  int found;
+  while ((found = is_top(root, top, dir)) == 0 && top > 0)
     do top--;
     while (top > 0 && root[top] != '/');
+  if (found < 0) return found;
   *repository = found;
   *above = found && top + 1 < len ? root + top + 1 : "";
   int status = add_users(g);

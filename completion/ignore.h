@@ -65,9 +65,12 @@ typedef enum completion__read_result {
   COMPLETION__READ_FAILED,
 } completion__read_result;
 
+/* Whether errno says that memory or descriptors have run out: of the moment, and not of the file. */
+bool completion__errno_is_short(void);
+
 /* Reads the regular file `name` in the folder behind `fd` into `text`, whose old content goes.
  * Never follows a link at the name's end, never waits. A completion__read_result or
- * COMPLETION_ENOMEM. */
+ * COMPLETION_ENOMEM: memory or descriptors. */
 int completion__read_file(int fd, const char *name, size_t most, completion__buffer *text);
 
 #endif

@@ -57,18 +57,19 @@ static int by_hash(const void *a, const void *b) {
 }
 
 /* The block for the first n symbols among definitions[count] that can be used from outside. */
-static completion__symbol_file *fill(const completion__text *t, const completion__definition *d,
-                                     int count, const char *path, size_t shown) {
+/* *out stays NULL where none of the definitions is for others. 0 or COMPLETION_ENOMEM. */
+static int fill(const completion__text *t, const completion__definition *d, int count,
+                const char *path, size_t shown, completion__symbol_file **out) {
   size_t strings = strlen(path) + 1, n = 0;
   for (int i = 0; i < count && n < COMPLETION__SYMBOLS_OF_FILE; i++) {
     if (d[i].local || d[i].name_len < NAME_MIN) continue;
     strings += d[i].name_len + d[i].end - d[i].start;
     n++;
   }
-  if (!n) return NULL;
+  if (!n) return 0;
   size_t bytes = sizeof(completion__symbol_file) + n * sizeof(completion__symbol) + strings;
   completion__symbol_file *f = malloc(bytes);
-  if (!f) return NULL;
+  if (!f) return COMPLETION_ENOMEM;
   char *to = (char *)&f->symbols[n];
   *f = (completion__symbol_file){.language = t->language, .bytes = bytes};
   size_t line_at = 0;
@@ -93,7 +94,15 @@ static completion__symbol_file *fill(const completion__text *t, const completion
   f->path = to;
   f->shown = to + shown;
   qsort(f->symbols, n, sizeof *f->symbols, by_hash);
-  return f;
+  *out = f;
+  return 0;
+}
+
+/* Whether memory ran out before all was found. */
+static bool is_partial(const completion__parser *p, const completion__syntax *s,
+                       const atomic_bool *cancel) {
+  if (!s || p->starved) return true;
+  return s->tree && !s->definitions_done && !(cancel && atomic_load(cancel));
 }
 
 int completion__symbol_file_read(completion__parser *p, const char *path, size_t shown,
@@ -107,10 +116,11 @@ int completion__symbol_file_read(completion__parser *p, const char *path, size_t
   if (!t) return COMPLETION_ENOMEM;
   const completion__definition *definitions;
   int n = completion__syntax_definitions(p, &d, t, cancel, &definitions);
-  *out = n ? fill(t, definitions, n, path, shown) : NULL;
+  int status = is_partial(p, d.syntax, cancel) ? COMPLETION_ENOMEM : 0;
+  if (!status && n) status = fill(t, definitions, n, path, shown, out);
   completion__syntax_delete(d.syntax);
   completion__text_release(t);
-  return 0;
+  return status;
 }
 
 bool completion__symbol_file_has(const completion__symbol_file *file, completion__slice text) {
@@ -160,13 +170,15 @@ static void unlink_symbol(completion__symbols *s, completion__symbol *symbol) {
   s->bytes -= sizeof *name;
 }
 
-bool completion__symbols_add(completion__symbols *s, completion__symbol_file *file) {
-  bool fits = s->bytes + file->bytes <= s->max_bytes;
+int completion__symbols_add(completion__symbols *s, completion__symbol_file *file) {
+  int status = s->bytes + file->bytes <= s->max_bytes;
   s->bytes += file->bytes;
-  for (int i = 0; fits && i < file->n; i++)
-    fits = link_symbol(s, &file->symbols[i]) && s->bytes <= s->max_bytes;
-  if (!fits) completion__symbols_remove(s, file);
-  return fits;
+  for (int i = 0; status == 1 && i < file->n; i++) {
+    if (!link_symbol(s, &file->symbols[i])) status = COMPLETION_ENOMEM;
+    else status = s->bytes <= s->max_bytes;
+  }
+  if (status != 1) completion__symbols_remove(s, file);
+  return status;
 }
 
 void completion__symbols_remove(completion__symbols *s, completion__symbol_file *file) {

@@ -55,8 +55,8 @@ int completion__symbol_file_read(completion__parser *p, const char *path, size_t
                                  const char *text, size_t len, const atomic_bool *cancel,
                                  completion__symbol_file **out);
 
-/* Takes the file over; frees it where there is no room for it, and then returns false. */
-bool completion__symbols_add(completion__symbols *s, completion__symbol_file *file);
+/* Takes the file over. 1; or it is freed, and 0: the index is full, or COMPLETION_ENOMEM. */
+int completion__symbols_add(completion__symbols *s, completion__symbol_file *file);
 /* Takes it out and frees it. NULL is a no-op. */
 void completion__symbols_remove(completion__symbols *s, completion__symbol_file *file);
 

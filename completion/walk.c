@@ -171,6 +171,7 @@ static int folder_enter(walk *w, int parent, const char *name, int depth, int *f
   if (!folder_wanted(w, name, depth)) return 0;
   int f = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (f < 0) {
+    if (completion__errno_is_short()) return COMPLETION_ENOMEM;
     w->counts.unreadable++;
     return 0;
   }
@@ -216,9 +217,8 @@ static int file_read(walk *w, int fd, const char *name) {
 static int walk_open(walk *w, const char *root, int *fd) {
   char real[PATH_MAX];
   const char *above;
-  if (!realpath(root, real)) return errno == ENOMEM ? COMPLETION_ENOMEM : COMPLETION_EINVAL;
-  int f = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (f < 0) return COMPLETION_EINVAL;
+  int f = realpath(root, real) ? open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  if (f < 0) return completion__errno_is_short() ? COMPLETION_ENOMEM : COMPLETION_EINVAL;
   int status = completion__buffer_add(&w->path, real + 1);
   if (status == 0) status = completion__buffer_add(&w->path, "/");
   bool secret = status == 0 && completion__is_secret(w->path.s);
@@ -295,7 +295,10 @@ static char entry_kind(int fd, const struct dirent *e) {
 /* Fills bytes and n; *entries goes down to 0 at most. */
 static int names_read(folder *f, DIR *dir, int *entries) {
   int status = 0;
-  for (struct dirent *e; status == 0 && *entries > 0 && (e = readdir(dir)); --*entries) {
+  for (struct dirent *e; status == 0 && *entries > 0; --*entries) {
+    errno = 0;
+    e = readdir(dir);
+    if (!e) return completion__errno_is_short() ? COMPLETION_ENOMEM : 0;
     char kind = entry_kind(f->fd, e);
     if (!kind) continue;
     status = completion__buffer_append(&f->bytes, &kind, 1);
@@ -306,13 +309,14 @@ static int names_read(folder *f, DIR *dir, int *entries) {
   return status;
 }
 
-/* Lists the folder behind f->fd. 0, 1: it cannot be listed, COMPLETION_ENOMEM. */
+/* Lists the folder behind f->fd. 0, 1: it cannot be listed, or COMPLETION_ENOMEM. */
 static int folder_list(folder *f, int *entries) {
   int copy = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
   DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
   if (!dir) {
+    int status = completion__errno_is_short() ? COMPLETION_ENOMEM : 1;
     if (copy >= 0) close(copy);
-    return 1;
+    return status;
   }
   int status = names_read(f, dir, entries);
   closedir(dir);
@@ -452,6 +456,7 @@ static int enter_open(walk *w, int *fd, const char *name) {
   if (*fd < 0) return 1;
   int f = openat(*fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   bool absent = f < 0 && errno == ENOENT;
+  if (f < 0 && completion__errno_is_short()) return COMPLETION_ENOMEM;
   close(*fd);
   *fd = f;
   if (f < 0) return absent ? 1 : 0;

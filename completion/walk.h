@@ -44,7 +44,8 @@ typedef struct completion__walk_counts {
  * zero-terminated; both are borrowed for the call. A non-zero return ends the walk with that
  * value. `cancel` (may be NULL) is read between files. `limits` and `counts` may be NULL.
  *
- * 0; COMPLETION_EINVAL: root is no folder that can be opened; COMPLETION_ENOMEM;
+ * 0; COMPLETION_EINVAL: root is no folder that can be opened; COMPLETION_ENOMEM: memory or
+ * descriptors have run out;
  * COMPLETION_ECANCELLED. The counts are filled whichever it is. */
 int completion__walk(const char *root, const completion__walk_limits *limits,
                      const atomic_bool *cancel,

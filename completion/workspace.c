@@ -12,6 +12,8 @@
 #define PATIENCE_MS 10000.0 /* to parse a file, in the background */
 #define FILES_MAX 1000000   /* paths that were ever read */
 #define ROOTS_MAX 4096      /* folders that were ever added */
+#define PAUSE_MS 1000.0     /* before a folder is read again, after a shortage, */
+#define PAUSE_MAX_MS 60000.0 /* and twice as long each time */
 
 typedef completion__file file;
 typedef completion__task task;
@@ -64,20 +66,22 @@ static void link_file(completion__workspace *w, int i) {
   *path = *by_stem = *by_folder = i;
 }
 
-/* The file's number, made where there is none; -1: out of memory, or too many. Locked. */
+enum { NO_MEMORY = -1, TOO_MANY = -2 };
+
+/* The file's number, made where there is none, or one of these. Locked. */
 static int add_file(completion__workspace *w, int root, const char *path) {
   int i = completion__file_find(w, path);
   if (i >= 0) return i;
-  if (w->n_files >= FILES_MAX) return -1;
+  if (w->n_files >= FILES_MAX) return TOO_MANY;
   if (w->n_files == w->files_capacity) {
     int capacity = w->files_capacity ? w->files_capacity * 2 : 256;
     file *grown = realloc(w->files, (size_t)capacity * sizeof *grown);
-    if (!grown) return -1;
+    if (!grown) return NO_MEMORY;
     w->files = grown;
     w->files_capacity = capacity;
   }
   char *copy = strdup(path);
-  if (!copy) return -1;
+  if (!copy) return NO_MEMORY;
   i = w->n_files++;
   w->files[i] = (file){.path = copy, .root = root};
   link_file(w, i);
@@ -143,7 +147,7 @@ static int take_file(const walker *at, const char *path, const char *text, size_
   if (rc == ENGINE_ENOMEM) return COMPLETION_ENOMEM;
   pthread_mutex_lock(&w->lock);
   bool gone = atomic_load(&w->roots[root]->gone); /* meanwhile */
-  int i = gone ? -1 : add_file(w, root, path);
+  int i = gone ? TOO_MANY : add_file(w, root, path);
   if (i >= 0) {
     file *f = &w->files[i];
     f->root = root; /* it may have been read for another one before */
@@ -156,11 +160,11 @@ static int take_file(const walker *at, const char *path, const char *text, size_
     engine_pool_remove(w->pool, id);
   }
   pthread_mutex_unlock(&w->lock);
-  return i >= 0 ? 0 : gone ? COMPLETION_ECANCELLED : COMPLETION_ENOMEM;
+  return gone ? COMPLETION_ECANCELLED : i == NO_MEMORY ? COMPLETION_ENOMEM : 0;
 }
 
 /* The file's definitions, after all files were read for guesses: parsing takes three times as long.
- * Without memory for them there are fewer signatures. */
+ * Where the index is full there are fewer signatures. */
 static int index_file(const walker *at, const char *path, const char *text, size_t len) {
   completion__workspace *w = at->w;
   completion__symbol_file *symbols = NULL;
@@ -170,20 +174,23 @@ static int index_file(const walker *at, const char *path, const char *text, size
   bool wanted = i >= 0 && w->files[i].hash == hash && !w->files[i].indexed;
   pthread_mutex_unlock(&w->lock);
   if (!wanted) return 0;
-  completion__symbol_file_read(w->parser, path, at->shown, text, len, &w->stop, &symbols);
+  int status =
+      completion__symbol_file_read(w->parser, path, at->shown, text, len, &w->stop, &symbols);
+  if (status) return status;
   pthread_mutex_lock(&w->lock);
   file *f = &w->files[i];
   wanted = f->hash == hash && !f->indexed && f->root == at->root &&
            !atomic_load(&w->roots[at->root]->gone); /* meanwhile */
   if (wanted) {
-    f->indexed = true;
-    if (symbols && completion__symbols_add(w->symbols, symbols)) f->symbols = symbols;
+    status = symbols ? completion__symbols_add(w->symbols, symbols) : 0;
+    f->indexed = status >= 0;
+    if (status == 1) f->symbols = symbols;
     hide(w, f, find_open(w, path) >= 0);
   } else {
     free(symbols);
   }
   pthread_mutex_unlock(&w->lock);
-  return 0;
+  return status < 0 ? status : 0;
 }
 
 static int on_file(void *user, const char *path, const char *text, size_t len) {
@@ -203,37 +210,44 @@ static int on_file(void *user, const char *path, const char *text, size_t len) {
 
 static void *thread_main(void *arg);
 
-/* Takes path over. Locked. */
-static int post(completion__workspace *w, int kind, int root, char *path) {
-  task *t = calloc(1, sizeof *t);
-  if (t && !w->started) w->started = pthread_create(&w->thread, NULL, thread_main, w) == 0;
-  if (!t || !w->started) {
-    free(t);
+/* There is something to do. False: there is no thread, and none to be had; what is noted waits for
+ * one. Locked. */
+static bool wake(completion__workspace *w) {
+  if (!w->started) w->started = pthread_create(&w->thread, NULL, thread_main, w) == 0;
+  if (!w->started) return false;
+  w->busy = true;
+  pthread_cond_signal(&w->wake);
+  return true;
+}
+
+/* Has the folder be walked; nothing is allocated for that. Locked. */
+static int walk_later(completion__workspace *w, int root) {
+  w->roots[root]->queued = true;
+  return wake(w) ? 0 : COMPLETION_ENOMEM;
+}
+
+/* Has one file be read again, or its folder where many wait for that, or there is no memory (path
+ * is NULL, too). Takes path over. Locked. */
+static void read_later(completion__workspace *w, int root, char *path) {
+  task *t = path && w->n_tasks < COMPLETION__TASKS_MAX ? calloc(1, sizeof *t) : NULL;
+  if (!t) {
     free(path);
-    return COMPLETION_ENOMEM;
+    walk_later(w, root);
+    return;
   }
-  t->kind = kind;
-  t->root = root;
   t->path = path;
   *w->last = t;
   w->last = &t->next;
   w->n_tasks++;
-  w->busy = true;
-  pthread_cond_signal(&w->wake);
-  return 0;
+  wake(w);
 }
 
-/* Has one file be read again, or its folder where many wait for that. Takes path over; NULL is a
- * no-op. Locked. */
-static void read_later(completion__workspace *w, int root, char *path) {
-  if (!path) return;
-  if (w->n_tasks < COMPLETION__TASKS_MAX) {
-    post(w, TASK_READ, -1, path);
-    return;
-  }
-  free(path);
-  struct root *r = w->roots[root];
-  if (!r->queued) r->queued = post(w, TASK_WALK, root, NULL) == 0;
+/* Memory or descriptors ran out over the folder: it is walked once more, but not at once. Locked. */
+static void walk_after_pause(completion__workspace *w, int root) {
+  w->roots[root]->again = true;
+  if (w->again_at_ms > 0) return;
+  w->again_at_ms = completion__now_ms() + w->pause_ms;
+  w->pause_ms = w->pause_ms * 2 < PAUSE_MAX_MS ? w->pause_ms * 2 : PAUSE_MAX_MS;
 }
 
 /* The folder a path is in, or -1. Locked. */
@@ -267,7 +281,7 @@ static void walk_root(completion__workspace *w, int number) {
   completion__walk_counts counts = {0};
   pthread_mutex_lock(&w->lock);
   struct root *r = w->roots[number];
-  r->queued = false;
+  r->queued = r->again = false;
   r->round++;
   pthread_mutex_unlock(&w->lock);
   walker at = {.w = w,
@@ -280,7 +294,8 @@ static void walk_root(completion__workspace *w, int number) {
   pthread_mutex_lock(&w->lock);
   if (atomic_load(&r->gone)) forget_files(w, number, 0);
   if (status == 0) forget_files(w, number, r->round);
-  if (!atomic_load(&r->gone)) post(w, TASK_SYMBOLS, number, NULL);
+  r->unindexed = !atomic_load(&r->gone);
+  if (status == COMPLETION_ENOMEM) walk_after_pause(w, number);
   r->counts = counts;
   w->info.status = status == COMPLETION_ECANCELLED ? 0 : status;
   w->info.ms += completion__now_ms() - start;
@@ -290,6 +305,7 @@ static void walk_root(completion__workspace *w, int number) {
 static void index_root(completion__workspace *w, int number) {
   pthread_mutex_lock(&w->lock);
   struct root *r = w->roots[number];
+  r->unindexed = false;
   pthread_mutex_unlock(&w->lock);
   walker at = {.w = w,
                .root = number,
@@ -297,7 +313,11 @@ static void index_root(completion__workspace *w, int number) {
                .path = r->path,
                .gone = &r->gone,
                .symbols = true};
-  completion__walk(r->path, NULL, &w->stop, on_file, &at, NULL);
+  int status = completion__walk(r->path, NULL, &w->stop, on_file, &at, NULL);
+  pthread_mutex_lock(&w->lock);
+  if (status == COMPLETION_ENOMEM) walk_after_pause(w, number);
+  else if (status == 0 && w->again_at_ms == 0) w->pause_ms = w->first_pause_ms;
+  pthread_mutex_unlock(&w->lock);
 }
 
 static int on_one_file(void *user, const char *path, const char *text, size_t len) {
@@ -328,35 +348,73 @@ static void read_again(completion__workspace *w, const char *path) {
       .w = w, .root = root, .shown = folder ? strlen(folder) + 1 : 0, .path = path};
   int rc = folder ? completion__walk_file(folder, path + strlen(folder) + 1, on_one_file, &at) : 0;
   if (rc != 1 && i < 0 && access(path, F_OK) != 0) forget_below(w, path);
-  if (rc == 1 || i < 0) return;
-  pthread_mutex_lock(&w->lock); /* it is gone, or must not be read any more */
-  forget(w, &w->files[i]);
+  if (rc == 1 || (rc != COMPLETION_ENOMEM && i < 0)) return;
+  pthread_mutex_lock(&w->lock);
+  if (rc == COMPLETION_ENOMEM)
+    walk_after_pause(w, root);
+  else
+    forget(w, &w->files[i]); /* it is gone, or must not be read any more */
   pthread_mutex_unlock(&w->lock);
 }
 
+/* The first folder to be walked, or to be indexed; -1: none. Locked. */
+static int next_root(const completion__workspace *w, bool walk) {
+  for (int i = 0; i < w->n_roots; i++) {
+    const struct root *r = w->roots[i];
+    if (walk ? r->queued : r->unindexed && !atomic_load(&r->gone)) return i;
+  }
+  return -1;
+}
+
+/* After the pause, folders that were cut short wait to be walked. Locked. */
+static void end_pause(completion__workspace *w) {
+  if (w->again_at_ms == 0 || completion__now_ms() < w->again_at_ms) return;
+  w->again_at_ms = 0;
+  for (int i = 0; i < w->n_roots; i++)
+    if (w->roots[i]->again && !atomic_load(&w->roots[i]->gone)) w->roots[i]->queued = true;
+}
+
+/* Until there is something to do, or a pause is over. Locked. */
+static void rest(completion__workspace *w) {
+  w->busy = false;
+  pthread_cond_broadcast(&w->idle);
+  if (w->again_at_ms == 0) {
+    pthread_cond_wait(&w->wake, &w->lock);
+    return;
+  }
+  double ms = w->again_at_ms + 1;
+  struct timespec until = {.tv_sec = (time_t)(ms / 1e3)};
+  until.tv_nsec = (long)((ms - (double)until.tv_sec * 1e3) * 1e6);
+  pthread_cond_timedwait(&w->wake, &w->lock, &until);
+}
+
+/* Walks come before single files, for they may read those too; then definitions. */
 static void *thread_main(void *arg) {
   completion__workspace *w = arg;
   setpriority(PRIO_PROCESS, 0, NICE); /* of this thread alone, on Linux */
   pthread_mutex_lock(&w->lock);
   while (!atomic_load(&w->stop)) {
-    task *t = w->first;
-    if (!t) {
-      w->busy = false;
-      pthread_cond_broadcast(&w->idle);
-      pthread_cond_wait(&w->wake, &w->lock);
+    end_pause(w);
+    int walk = next_root(w, true), index = next_root(w, false);
+    task *t = walk < 0 ? w->first : NULL;
+    if (walk < 0 && !t && index < 0) {
+      rest(w);
       continue;
     }
-    w->first = t->next;
-    w->n_tasks--;
-    if (!w->first) w->last = &w->first;
+    w->busy = true;
+    if (t) {
+      w->first = t->next;
+      w->n_tasks--;
+      if (!w->first) w->last = &w->first;
+    }
     pthread_mutex_unlock(&w->lock);
-    if (t->kind == TASK_WALK)
-      walk_root(w, t->root);
-    else if (t->kind == TASK_SYMBOLS)
-      index_root(w, t->root);
-    else
+    if (walk >= 0)
+      walk_root(w, walk);
+    else if (t)
       read_again(w, t->path);
-    free(t->path);
+    else
+      index_root(w, index);
+    if (t) free(t->path);
     free(t);
     pthread_mutex_lock(&w->lock);
   }
@@ -376,7 +434,12 @@ completion__workspace *completion__workspace_new(engine *e, engine_pool *pool) {
   w->last = &w->first;
   for (int i = 0; i < COMPLETION__FILE_BUCKETS; i++) w->by_path[i] = w->by_stem[i] = w->by_folder[i] = -1;
   pthread_mutex_init(&w->lock, NULL);
-  pthread_cond_init(&w->wake, NULL);
+  w->pause_ms = w->first_pause_ms = PAUSE_MS;
+  pthread_condattr_t steady;
+  pthread_condattr_init(&steady);
+  pthread_condattr_setclock(&steady, CLOCK_MONOTONIC); /* completion__now_ms's */
+  pthread_cond_init(&w->wake, &steady);
+  pthread_condattr_destroy(&steady);
   pthread_cond_init(&w->idle, NULL);
   w->symbols = completion__symbols_new(0);
   w->parser = completion__parser_new(PATIENCE_MS);
@@ -432,8 +495,7 @@ int completion__workspace_add(completion__workspace *w, const char *path) {
   int status = r && grown && r->path && w->n_roots < ROOTS_MAX ? 0 : COMPLETION_ENOMEM;
   if (!status) {
     w->roots[w->n_roots++] = r;
-    status = post(w, TASK_WALK, w->n_roots - 1, NULL);
-    r->queued = status == 0;
+    status = walk_later(w, w->n_roots - 1);
   } else if (r) {
     free(r->path);
     free(r);
@@ -448,8 +510,7 @@ int completion__workspace_again(completion__workspace *w, const char *path) {
   for (int i = 0; i < w->n_roots; i++) {
     struct root *r = w->roots[i];
     if (atomic_load(&r->gone) || r->queued || strcmp(r->path, path) != 0) continue;
-    status = post(w, TASK_WALK, i, NULL);
-    r->queued = status == 0;
+    status = walk_later(w, i);
   }
   pthread_mutex_unlock(&w->lock);
   return status;

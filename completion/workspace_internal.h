@@ -20,10 +20,9 @@ typedef struct completion__file {
   int next_path, next_stem, next_folder; /* in their buckets; -1: none */
 } completion__file;
 
+/* A file to read again. */
 typedef struct completion__task {
-  enum { TASK_WALK, TASK_SYMBOLS, TASK_READ } kind;
-  int root;
-  char *path; /* owned: of a file to read again */
+  char *path; /* owned */
   struct completion__task *next;
 } completion__task;
 
@@ -39,17 +38,21 @@ struct completion__workspace {
 
   pthread_mutex_t lock; /* guards all below */
   pthread_cond_t wake, idle;
-  completion__task *first, **last; /* COMPLETION__TASKS_MAX at most, and one walk of each root */
+  completion__task *first, **last; /* COMPLETION__TASKS_MAX at most */
   int n_tasks;
   bool busy;
   struct root {
     char *path; /* owned */
     atomic_bool gone;
-    bool queued; /* for a walk */
-    int round;   /* walks begun */
+    bool queued;    /* for a walk */
+    bool unindexed; /* walked, and its definitions wait */
+    bool again;     /* cut short for want of memory or descriptors */
+    int round;      /* walks begun */
     completion__walk_counts counts; /* of the last one */
   } **roots; /* [n_roots] owned, each too: the thread holds on to one */
   int n_roots;
+  double again_at_ms; /* of completion__now_ms: when those are walked again; 0: there are none */
+  double pause_ms, first_pause_ms; /* the next pause; the one after a success, shorter for tests */
   completion__file *files; /* [n_files] owned */
   int n_files, files_capacity;
   int by_path[COMPLETION__FILE_BUCKETS], by_stem[COMPLETION__FILE_BUCKETS], by_folder[COMPLETION__FILE_BUCKETS];

@@ -335,7 +335,7 @@ static void test_index(void **state) {
       snprintf(path, sizeof path, "/w/%d.py", f);
       assert_int_equal(completion__symbol_file_read(parser, path, 3, b.s, b.len, NULL, &files[f]), 0);
       assert_non_null(files[f]);
-      assert_true(completion__symbols_add(s, files[f]));
+      assert_int_equal(completion__symbols_add(s, files[f]), 1);
       files[f]->hidden = f == 7;
       completion__buffer_free(&b);
     }
@@ -370,9 +370,9 @@ static void test_bounds(void **state) {
   size_t most = f->bytes + 100;
   completion__symbols *s = completion__symbols_new(most);
   assert_string_equal(f->shown, "a.py");
-  assert_true(completion__symbols_add(s, f));
+  assert_int_equal(completion__symbols_add(s, f), 1);
   assert_int_equal(completion__symbol_file_read(parser, "/w/b.py", 3, text, strlen(text), NULL, &f), 0);
-  assert_false(completion__symbols_add(s, f)); /* no room */
+  assert_int_equal(completion__symbols_add(s, f), 0); /* no room */
   assert_true(completion__symbols_bytes(s) <= most);
   completion__symbols_delete(s);
   const char *const others[] = {"/w/a.json", "/w/a.html", "/w/a.txt", "/w/empty.py"};

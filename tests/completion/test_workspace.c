@@ -1,11 +1,14 @@
 /* test_workspace.c - folders of files in the pool: what gets in, what opening, closing, writing and
  * removing do to it, which files a text names, and ends at any time. */
 #include <limits.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "completion/workspace.h"
+#include "completion/workspace_internal.h"
 #include "folder_engine.h"
 
 #include "engine/pool.h"
@@ -454,13 +457,163 @@ static void test_threads(void **state) {
     assert_true(pool->texts[i].gone || !pool->texts[i].hidden); /* all are closed */
 }
 
+/* ---- shortages -------------------------------------------------------------------------- */
+
+#define PATIENCE_MS 60000.0
+
+static void put_some(void) {
+  put("a.c", "int first(int n) {\n  return n;\n}\n");
+  put("sub/b.py", "def second(n):\n    return n\n");
+  put("sub/deep/c.ts", "export function third(n: number) {\n  return n;\n}\n");
+  put(".gitignore", "ignored.c\n");
+  put("ignored.c", CANARY);
+}
+
+static void count_symbol(void *user, int name, const completion__symbol *s,
+                         completion__nearness near, int files) {
+  (void)name, (void)s, (void)near, (void)files;
+  ++*(int *)user;
+}
+
+/* What was cut short comes to its end by itself: all files, and what they define. */
+static void expect_all(const char *when) {
+  double start = completion__now_ms();
+  for (bool waits = true; waits;) {
+    completion__workspace_wait(w);
+    pthread_mutex_lock(&w->lock);
+    waits = w->busy || w->again_at_ms > 0;
+    pthread_mutex_unlock(&w->lock);
+    if (completion__now_ms() - start > PATIENCE_MS) fail_msg("%s: it waits for ever", when);
+    if (waits) usleep(200);
+  }
+  int n = 0;
+  completion__slice names[] = {slice("first"), slice("second"), slice("third")};
+  completion__symbols_query q = {.own = "", .names = names, .n_names = 3,
+                                 .on_symbol = count_symbol, .user = &n};
+  completion__workspace_symbols(w, &q);
+  if (n != 3) fail_msg("%s: %d definitions of 3", when, n);
+  expect_files(".gitignore a.c sub/b.py sub/deep/c.ts ");
+  assert_int_equal(completion__workspace_get_info(w).status, 0);
+}
+
+static void begin_anew(void) {
+  completion__workspace_delete(w);
+  engine_pool_delete(pool);
+  assert_int_equal(engine_pool_new(&pool, 0), 0);
+  w = completion__workspace_new(the_engine, pool);
+  assert_non_null(w);
+  w->pause_ms = w->first_pause_ms = 0.5;
+}
+
+/* As many descriptors as are open, and a few more: the walk ends at another place for each. */
+static void test_few_descriptors(void **state) {
+  (void)state;
+  struct rlimit before;
+  put_some();
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+  int cut = 0;
+  for (unsigned more = 0; more < 7; more++) {
+    begin_anew();
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_true(next >= 0);
+    close(next);
+    struct rlimit few = before;
+    few.rlim_cur = (rlim_t)next + more;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    add("");
+    completion__workspace_wait(w);
+    pthread_mutex_lock(&w->lock);
+    cut += w->again_at_ms > 0;
+    pthread_mutex_unlock(&w->lock);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    expect_all("few descriptors");
+  }
+  assert_true(cut >= 3);
+}
+
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__ || !defined __GLIBC__
+#define SHORTAGES /* the sanitizers have an allocator of their own */
+#else
+#define SHORTAGES TEST(test_short_memory), TEST(test_changed_without_memory),
+
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t size);
+
+static _Atomic long fails_from, fails; /* of the other threads' allocations; so many did */
+static pthread_t the_tests;
+
+static bool fails_now(void) {
+  if (atomic_load(&fails_from) == 0 || pthread_equal(pthread_self(), the_tests)) return false;
+  if (atomic_load(&fails_from) > 1) {
+    atomic_fetch_sub(&fails_from, 1);
+    return false;
+  }
+  atomic_fetch_add(&fails, 1);
+  errno = ENOMEM;
+  return true;
+}
+
+void *malloc(size_t size) { return fails_now() ? NULL : __libc_malloc(size); }
+void *calloc(size_t n, size_t size) { return fails_now() ? NULL : __libc_calloc(n, size); }
+void *realloc(void *p, size_t size) { return fails_now() ? NULL : __libc_realloc(p, size); }
+
+/* A walk that has no memory from the nth allocation on, until it has ended; whether it came so far. */
+static bool walk_short(int n) {
+  char when[32];
+  snprintf(when, sizeof when, "allocation %d", n);
+  completion__workspace_remove(w, at(""));
+  atomic_store(&fails, 0);
+  atomic_store(&fails_from, n);
+  add("");
+  completion__workspace_wait(w);
+  atomic_store(&fails_from, 0);
+  bool short_of_it = atomic_load(&fails) > 0;
+  expect_all(when);
+  return short_of_it;
+}
+
+/* For every n; and for some where the grammars' queries are not made yet, which takes long. */
+static void test_short_memory(void **state) {
+  (void)state;
+  the_tests = pthread_self();
+  put_some();
+  int every = 1, some = 1;
+  for (begin_anew(); walk_short(every); every++) {}
+  assert_true(every > 50);
+  do begin_anew();
+  while (walk_short(some) && (some += 997));
+  assert_true(some > every);
+  print_message("%d allocations in a walk, about %d in the first\n", every - 1, some);
+}
+
+/* A known file stays while there is no memory to read it again, and is read when there is. */
+static void test_changed_without_memory(void **state) {
+  (void)state;
+  the_tests = pthread_self();
+  put_some();
+  begin_anew();
+  add("");
+  expect_all("at first");
+  put("a.c", "int first(int n) {\n  return n + 1;\n}\n");
+  atomic_store(&fails_from, 1);
+  changed("a.c");
+  completion__workspace_wait(w);
+  expect_files(".gitignore a.c sub/b.py sub/deep/c.ts ");
+  assert_int_equal(count("int first(int n) {\n  return n;\n}\n", false), 1);
+  atomic_store(&fails_from, 0);
+  expect_all("then");
+  assert_int_equal(count("int first(int n) {\n  return n + 1;\n}\n", false), 1);
+}
+#endif
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
       TEST(test_walk),    TEST(test_no_such_folder),   TEST(test_open_and_closed),
       TEST(test_changed), TEST(test_folders),          TEST(test_folder_in_folder),
       TEST(test_again),   TEST(test_imports),          TEST(test_end_while_walking),
-      TEST(test_threads),
+      TEST(test_threads), TEST(test_few_descriptors), SHORTAGES
   };
   return cmocka_run_group_tests(tests, group_set_up, group_tear_down);
 }
