@@ -89,8 +89,9 @@ const good = (m) => m !== null && (m.error === undefined) !== (m.result === unde
 
 async function sweep(name, oneThread, span, most) {
   const file = path.join(dir, `${name}.sock`);
-  // One thread and a short prompt: it is the number of sessions that counts.
-  const d = start(['lsp', '--socket', file, '--threads', '1', '--prompt-tokens', '300', '--context', '512'], { env: memory.env });
+  // Of every N one thread and a short prompt, as it is the number of sessions that counts.
+  const cheap = every ? ['--threads', '1', '--prompt-tokens', '300', '--context', '512'] : [];
+  const d = start(['lsp', '--socket', file, ...cheap], { env: memory.env });
   let gone = false;
   d.exit.then(() => { gone = true; });
   const fresh = await session(await Peer.connect(file, d), () => memory.arm(1e15, 1, oneThread), () => memory.counted);
