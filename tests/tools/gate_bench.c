@@ -118,7 +118,7 @@ static void judge(bench *b, int which, completion__documents *all, size_t at, co
   if (completion__decide_shown(&r)) exit(1);
   note(b, which, &r, cpu_ms() - start, at, key);
   completion__syntax_refresh(b->c.parser, j.views[0].document, NULL);
-  completion__buffer_free(&r.text);
+  completion__run_free(&r);
   completion__view_release(&j.views[0]);
 }
 
