@@ -55,13 +55,14 @@ void completion__parser_begin(completion__parser *p) {
 
 TSTree *completion__parser_parse(completion__parser *p, const grammars_language *l,
                                  const TSTree *old, TSInput input, TSParseOptions options) {
-  bool before = completion__tree_memory_short(); /* the old tree may have been */
+  /* What was edited or deleted since, with memory of the reserve, may be the old tree. */
+  if (completion__parser_was_short(p)) old = NULL;
   completion__parser_begin(p);
-  TSTree *tree = !before && ts_parser_set_language(p->parser, l->grammar())
+  TSTree *tree = !completion__tree_memory_short() && ts_parser_set_language(p->parser, l->grammar())
                      ? ts_parser_parse_with_options(p->parser, old, input, options)
                      : NULL;
   ts_parser_reset(p->parser);
-  p->starved = completion__parser_was_short(p) || before;
+  p->starved = completion__parser_was_short(p);
   if (tree && p->starved) {
     ts_tree_delete(tree);
     tree = NULL;

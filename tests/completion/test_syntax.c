@@ -1,7 +1,10 @@
 /* Trees and definitions: an incremental parse equals a full one after any edit, in broken code
  * too; definitions have the signatures that a reader would copy. */
 #include "completion/syntax.h"
+#include "completion/tree_memory.h"
 #include "helper.h"
+
+#include <sys/resource.h>
 
 static completion__text *text_of(const char *s, const char *file) {
   completion__text *t = completion__text_new(s, strlen(s), grammars_find(NULL, file));
@@ -193,12 +196,58 @@ static void test_bounds(void **state) {
   free(big);
 }
 
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define SHORTAGES /* the sanitizers' allocator takes no such limit */
+#else
+#define SHORTAGES cmocka_unit_test(test_short_between_parses),
+
+extern void *(*ts_current_malloc)(size_t size);
+
+/* Marks this thread short, as tree-sitter's deleting of a tree does where there is no memory. */
+static void run_short(void) {
+  struct rlimit all, none;
+  assert_int_equal(getrlimit(RLIMIT_AS, &all), 0);
+  none = (struct rlimit){.rlim_cur = 1, .rlim_max = all.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+  void *p = ts_current_malloc(COMPLETION__TREE_RESERVE / 2);
+  assert_int_equal(setrlimit(RLIMIT_AS, &all), 0);
+  assert_non_null(p);
+  completion__tree_memory_free(p);
+  assert_true(completion__tree_memory_short());
+}
+
+/* Once there is memory again the next parse is as good as any, of a new text and of an edited one,
+ * whose tree of before is not trusted. */
+static void test_short_between_parses(void **state) {
+  (void)state;
+  completion__parser *p = completion__parser_new(INFINITY);
+  completion__document d = {0};
+  const char *const versions[] = {"int f(int a) { return a; }\n", "int f(int b) { return b; }\n"};
+  for (int i = 0; i < 2; i++) {
+    completion__text *t = text_of(versions[i], "a.c");
+    completion__document fresh = {0};
+    const completion__definition *found;
+    run_short();
+    const TSTree *tree = completion__syntax_tree(p, &d, t, NULL);
+    assert_non_null(tree);
+    assert_same_tree(tree, completion__syntax_tree(p, &fresh, t, NULL));
+    assert_int_equal(completion__syntax_definitions(p, &d, t, NULL, &found), 1);
+    completion__syntax_delete(fresh.syntax);
+    completion__text_release(t);
+  }
+  completion__syntax_delete(d.syntax);
+  completion__parser_delete(p);
+  assert_int_equal(completion__tree_memory_in_use(), 0);
+}
+#endif
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_incremental_equals_full),
       cmocka_unit_test(test_edit),
       cmocka_unit_test(test_signatures),
       cmocka_unit_test(test_bounds),
+      SHORTAGES
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

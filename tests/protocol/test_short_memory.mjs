@@ -79,10 +79,11 @@ async function session(p, hungry, fed) {
   p.notify('textDocument/didOpen', document(1));
   p.notify('textDocument/didChange', edit);
   const last = await p.ask('again', 'textDocument/inlineCompletion', cursor);
+  const why = await p.ask('why again', 'fimd/why', { uri });
   await p.ask('bye', 'shutdown');
   p.notify('exit');
   await p.wire.ended;
-  return { answers, last, n };
+  return { answers, last, why, n };
 }
 
 const good = (m) => m !== null && (m.error === undefined) !== (m.result === undefined);
@@ -115,7 +116,7 @@ async function sweep(name, oneThread, span, most) {
       const ended = s.last === null || s.answers.some(([, m]) => m === null);
       if (ended) closed++;
       for (const [id, m] of s.answers) if (m !== null && !good(m)) odd.push(`N=${n}: ${id} was answered with ${JSON.stringify(m)}`);
-      if (!ended && JSON.stringify(s.last?.result) !== whole) odd.push(`N=${n}: afterwards ${JSON.stringify(s.last)}; ${JSON.stringify(s.answers).slice(0, 3000)} ${d.stderr.slice(-2500)}`);
+      if (!ended && JSON.stringify(s.last?.result) !== whole) odd.push(`N=${n}: afterwards ${JSON.stringify(s.last)}, as ${JSON.stringify(s.why)}; ${JSON.stringify(s.answers).slice(0, 3000)} ${d.stderr.slice(-2500)}`);
     } catch (e) {
       odd.push(`N=${n}: ${e.message.slice(0, 300)}`);
     }
