@@ -192,6 +192,7 @@ typedef struct completion_why {
                          where gated */
   bool gated;         /* the grammar was asked */
   bool unjudged;      /* it was, and had no time to say anything: nothing was cut */
+  bool hurried;       /* it was, and had no time for every shorter text: more was cut, perhaps */
   int cut;            /* bytes that were taken away from what the model wrote, for it */
   const completion_piece *pieces; /* [n_pieces] of the prompt */
   int n_pieces;

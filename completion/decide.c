@@ -172,8 +172,12 @@ static int shorten(trial *t, bool strict) {
       r->verdict.unjudged = true;
       return 0;
     }
-    if (best < 0 || least > 0 || !strict || reads(t, cuts[best], &shown, &status) == 1) break;
+    r->verdict.hurried = t->unknown;
+    if (best < 0 || least > 0 || !strict) break;
+    int read = reads(t, cuts[best], &shown, &status);
     if (status) return status;
+    r->verdict.hurried |= read < 0;
+    if (read == 1) break;
   }
   if (best >= 0 && least <= 0)
     keep_first(r, cuts[best], least);
@@ -251,6 +255,7 @@ static int pass_gate(completion__run *r) {
   if (take_baseline(&t)) {
     status = shorten(&t, strict);
   } else if (strict) {
+    r->verdict.hurried = true;
     keep_nothing(r);
   } else {
     r->verdict.unjudged = true;

@@ -38,7 +38,8 @@ typedef struct completion__verdict {
   bool gated;             /* the grammar was asked: */
   int errors;             /* it finds with the answer, less those without */
   int cut;                /* bytes that it took away */
-  bool unjudged;          /* it had no time to say anything */
+  bool unjudged;          /* it had no time to say anything, */
+  bool hurried;           /* or none for all that it should have been asked */
   double confidence;      /* geometric mean of the tokens' probabilities; 0: not known */
 } completion__verdict;
 

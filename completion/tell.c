@@ -62,6 +62,7 @@ static void fill_why(const completion__run *r, const completion_result *result,
                           .errors = v->errors,
                           .gated = v->gated,
                           .unjudged = v->unjudged,
+                          .hurried = v->hurried,
                           .cut = v->cut};
   if (r->source == COMPLETION_FROM_MODEL || r->source == COMPLETION_FROM_TYPED) {
     why->pieces = r->c->reuse.prompt.listed.pieces;

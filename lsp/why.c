@@ -129,7 +129,7 @@ static void write_decisions(const lsp__why *w, lsp__buffer *b) {
   lsp__json_key(b, "gate");
   lsp__json_begin(b, '{');
   lsp__json_put_bool(b, "asked", y->gated || y->unjudged);
-  lsp__json_put_bool(b, "noTime", y->unjudged);
+  lsp__json_put_bool(b, "noTime", y->unjudged || y->hurried);
   lsp__json_put_int(b, "errors", y->errors);
   lsp__json_put_int(b, "cutBytes", y->cut);
   lsp__json_end(b, '}');

@@ -127,6 +127,33 @@ static void test_gate_without_time(void **state) {
   c.parser = patient;
 }
 
+/* Where there is time for some of the questions only, that is said: else the text is what it is
+ * with all the time. */
+static void test_gate_hurried(void **state) {
+  (void)state;
+  static const char *const cases[][2] = {{"d.py", "x = 1\n<|>\n"}, {"e.py", "if (\n<|>\n"}};
+  completion_job j;
+  completion__run r;
+  completion__parser *patient = c.parser;
+  for (int i = 0; i < 2; i++) {
+    size_t kept = 0;
+    for (int n = 0; n < 200; n++) {
+      begin(&r, &j, cases[i][0], cases[i][1], "y = f(1) + g(2) + 3 = 4 (");
+      size_t all = r.text.len;
+      if (n) c.parser = completion__parser_new(n / 8.0); /* of it the gate has a share */
+      assert_non_null(c.parser);
+      assert_int_equal(completion__decide_shown(&r), 0);
+      if (n == 0) kept = r.keep;
+      if (n == 0) assert_false(r.verdict.unjudged || r.verdict.hurried);
+      if (r.verdict.unjudged) assert_int_equal(r.keep, all);
+      if (!r.verdict.unjudged && !r.verdict.hurried) assert_int_equal(r.keep, kept);
+      end(&r);
+      if (n) completion__parser_delete(c.parser);
+      c.parser = patient;
+    }
+  }
+}
+
 /* Each question says so where nothing is left for it. */
 static void test_gate_short_of_time(void **state) {
   (void)state;
@@ -259,6 +286,7 @@ int main(void) {
       cmocka_unit_test(test_gate),
       cmocka_unit_test(test_gate_off),
       cmocka_unit_test(test_gate_without_time),
+      cmocka_unit_test(test_gate_hurried),
       cmocka_unit_test(test_gate_short_of_time),
       cmocka_unit_test(test_stretch),
       cmocka_unit_test(test_popup_text_stands_in),

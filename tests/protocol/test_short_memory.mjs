@@ -20,6 +20,7 @@ const text = fs.readFileSync(path.join(root, 'tests/data/samples/py/inventory.py
 const lines = text.split('\n');
 const line = lines.findIndex((l, i) => i > 20 && /^ {8}\S/.test(l));
 const memory = new Memory(dir);
+const SLOW = 3; // times that a session is tried again where the gate's time did not suffice
 
 class Peer {
   constructor(socket) {
@@ -101,7 +102,7 @@ async function sweep(name, oneThread, span, most) {
   equal(fresh.answers.filter(([, m]) => !good(m) || m.error).map(([id]) => id), [], `${name}: with memory, no error`);
   // To the end and a little further, as no session allocates exactly as much as another one.
   const total = Math.ceil(fresh.n * 1.05), step = every ? 1 : Math.max(1, total / most);
-  let tried = 0, failed = 0, errors = 0, closed = 0;
+  let tried = 0, failed = 0, errors = 0, closed = 0, slow = 0;
   const odd = [];
   const from = Number(process.env.FIMD_TEST_FROM || 1);
   for (let at = from; at <= (process.env.FIMD_TEST_TO ?? total) && odd.length < 5; at += step) {
@@ -116,7 +117,14 @@ async function sweep(name, oneThread, span, most) {
       const ended = s.last === null || s.answers.some(([, m]) => m === null);
       if (ended) closed++;
       for (const [id, m] of s.answers) if (m !== null && !good(m)) odd.push(`N=${n}: ${id} was answered with ${JSON.stringify(m)}`);
-      if (!ended && JSON.stringify(s.last?.result) !== whole) odd.push(`N=${n}: afterwards ${JSON.stringify(s.last)}, as ${JSON.stringify(s.why)}; ${JSON.stringify(s.answers).slice(0, 3000)} ${d.stderr.slice(-2500)}`);
+      const other = !ended && JSON.stringify(s.last?.result) !== whole;
+      /* No memory's doing, once or twice: the machine was at something else. */
+      if (other && s.why?.result?.gate?.noTime && slow++ < SLOW) {
+        at -= step;
+        continue;
+      }
+      slow = 0;
+      if (other) odd.push(`N=${n}: afterwards ${JSON.stringify(s.last)}, as ${JSON.stringify(s.why)}; ${JSON.stringify(s.answers).slice(0, 3000)} ${d.stderr.slice(-2500)}`);
     } catch (e) {
       odd.push(`N=${n}: ${e.message.slice(0, 300)}`);
     }
