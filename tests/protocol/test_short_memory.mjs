@@ -118,7 +118,7 @@ async function sweep(name, oneThread, span, most) {
       if (ended) closed++;
       for (const [id, m] of s.answers) if (m !== null && !good(m)) odd.push(`N=${n}: ${id} was answered with ${JSON.stringify(m)}`);
       const other = !ended && JSON.stringify(s.last?.result) !== whole;
-      /* No memory's doing, once or twice: the machine was at something else. */
+      // No memory's doing, once or twice: the machine was at something else.
       if (other && s.why?.result?.gate?.noTime && slow++ < SLOW) {
         at -= step;
         continue;
