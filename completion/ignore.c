@@ -433,7 +433,7 @@ static int add_users(completion__ignore *g) {
 /* Replaces `dir` by the path that the first line of a file says, after `key`: relative to
  * `from` unless absolute. 1; 0: there is no such line; COMPLETION_ENOMEM. */
 static int path_from_file(char dir[PATH_MAX], const char *file, const char *key,
-                           const char *from) {
+                          const char *from) {
   completion__buffer text = {0};
   char path[PATH_MAX];
   int n = -1;

@@ -56,8 +56,8 @@ static int by_hash(const void *a, const void *b) {
   return x->start < y->start ? -1 : x->start > y->start;
 }
 
-/* The block for the first n symbols among definitions[count] that can be used from outside. */
-/* *out stays NULL where none of the definitions is for others. 0 or COMPLETION_ENOMEM. */
+/* The block for those of definitions[count] that can be used from outside, at most
+ * COMPLETION__SYMBOLS_OF_FILE; *out stays NULL where there are none. 0 or COMPLETION_ENOMEM. */
 static int fill(const completion__text *t, const completion__definition *d, int count,
                 const char *path, size_t shown, completion__symbol_file **out) {
   size_t strings = strlen(path) + 1, n = 0;
