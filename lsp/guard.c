@@ -102,22 +102,15 @@ static bool is_free(const char *path, char *err, size_t errlen) {
  * mode is right from the first moment. */
 static int write_file(lsp__token *t) {
   char text[LSP__TOKEN_HEX + 1], *made = NULL;
-  struct stat st;
   if (asprintf(&made, "%s.XXXXXX", t->path) < 0) return errno = ENOMEM, -1;
   memcpy(text, t->hex, LSP__TOKEN_HEX);
   text[LSP__TOKEN_HEX] = '\n';
   int fd = mkostemp(made, O_CLOEXEC), error = fd < 0 ? errno : 0;
   ssize_t n = fd < 0 ? -1 : write(fd, text, sizeof text);
   if (fd >= 0 && n != (ssize_t)sizeof text) error = n < 0 ? errno : ENOSPC;
-  if (fd >= 0 && error == 0 && fstat(fd, &st) != 0) error = errno;
   if (fd >= 0 && close(fd) != 0 && error == 0) error = errno;
   if (error == 0 && rename(made, t->path) != 0) error = errno;
-  if (error == 0) {
-    t->device = st.st_dev;
-    t->inode = st.st_ino;
-  } else if (fd >= 0) {
-    unlink(made);
-  }
+  if (error != 0 && fd >= 0) unlink(made);
   free(made);
   errno = error;
   return error == 0 ? 0 : -1;
@@ -157,10 +150,11 @@ void lsp__token_mask(const lsp__token *t, char *text, size_t len) {
 }
 
 void lsp__token_remove(lsp__token *t) {
-  struct stat st;
-  if (t->path != NULL && lstat(t->path, &st) == 0 && st.st_dev == t->device &&
-      st.st_ino == t->inode)
-    unlink(t->path);
+  char text[LSP__TOKEN_HEX + 2];
+  int fd = t->path != NULL ? open(t->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+  if (fd >= 0) close(fd);
+  if (n == LSP__TOKEN_HEX + 1 && memcmp(text, t->hex, LSP__TOKEN_HEX) == 0) unlink(t->path);
   free(t->path);
   *t = (lsp__token){0};
 }

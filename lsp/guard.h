@@ -25,8 +25,6 @@ bool lsp__guard_peer(int fd, uid_t user);
 typedef struct lsp__token {
   char hex[LSP__TOKEN_HEX + 1];
   char *path; /* owned; NULL: there is no file */
-  dev_t device;
-  ino_t inode;
 } lsp__token;
 
 /* Makes a new token and the file with it. path NULL: fimd-PORT.token in XDG_RUNTIME_DIR. Only a
@@ -36,7 +34,8 @@ int lsp__token_make(lsp__token *t, const char *path, int port, char *err, size_t
 bool lsp__token_is(const lsp__token *t, const char *said);
 /* Overwrites each occurrence in text[len]. */
 void lsp__token_mask(const lsp__token *t, char *text, size_t len);
-/* Removes the file, if it is still the one that was made. A zeroed token is a no-op. */
+/* Removes the file, if the token still stands in it: what took its place may have its inode, too.
+ * A zeroed token is a no-op. */
 void lsp__token_remove(lsp__token *t);
 
 #endif
